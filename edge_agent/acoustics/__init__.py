@@ -1,0 +1,1 @@
+"""The meter's arithmetic, by standard and clause."""

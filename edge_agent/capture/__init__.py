@@ -1,0 +1,1 @@
+"""Where sound comes from. Empty on purpose: the capture child runs this file, too."""

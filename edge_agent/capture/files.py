@@ -1,0 +1,359 @@
+"""Recordings as blocks of sound; the only door to soundfile, and it reads only.
+
+WAV, FLAC and Ogg are recognised by their first bytes before libsndfile sees them: what it takes
+for MP3 makes its decoder write to stderr, and for a file cut short it reports no error at all.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from edge_agent.capture.timeline import Timeline
+from edge_agent.clock import Clock
+from edge_agent.errors import AudioError
+from edge_agent.records import Block, CaptureHealth, Samples
+from edge_agent.resample import Resampler
+
+_RATE = 48000
+_BLOCK_SAMPLES = _RATE // 4
+_RATES = range(1000, 768001)
+_LIMIT = 100.0
+"""Full scale is 1: what is beyond 40 dB over it is damage, and would lift a mean for minutes."""
+_NS = 1_000_000_000
+
+# A NaN whose payload no decoder writes. soundfile.blocks hands over its buffer whole even when
+# the decoder filled only a part of it, so what still holds this value was never read.
+_UNREAD = np.uint32(0x7FC0EA75)
+
+# Streaming writers that cannot go back leave (almost) the largest size; it says nothing.
+_UNKNOWN_BYTES = 0x7FFF0000
+_OGG_TAIL_BYTES = 65536 + 282
+"""The longest possible Ogg page and its header (RFC 3533, section 6)."""
+_OGG_LAST_PAGE = 0x04
+
+_HINT = "Give a complete WAV, FLAC or Ogg (Vorbis, Opus) file."
+
+Frames: TypeAlias = npt.NDArray[np.float32]
+"""(n, channels), full scale 1.0."""
+
+
+class RecordingSource:
+    """One recording as a microphone: mono by mean, 48 kHz, blocks of at most 0.25 s.
+
+    Samples that are no sound (NaN, infinite, beyond 100 times full scale in any channel) are left
+    out and become `missed` of the block after them.
+
+    Args:
+        name: The microphone that the blocks are said to come from.
+        path: A WAV, FLAC or Ogg file.
+        start_ns: Time of the first sample, nanoseconds UTC; unused with a clock.
+        clock: Paces and stamps the blocks as a microphone would; None: as fast as they are read.
+
+    Raises:
+        AudioError: The file is missing, of another kind, empty or cut short. What shows only
+            while it is decoded is raised by `read`.
+    """
+
+    def __init__(self, name: str, path: Path, *, start_ns: int, clock: Clock | None = None) -> None:
+        self._name = name
+        self._start_ns = start_ns
+        self._rate, channels = _examined(path)
+        self._frames = _decoded(path, max(1, self._rate // 4), channels)
+        self._cutter = _Cutter(self._rate)
+        self._pace = None if clock is None else _Pace(clock)
+        self._ended = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether every block was handed out."""
+        return self._ended
+
+    def read(self, timeout_s: float) -> Block | None:
+        """The next block; None at the end, or when with a clock it is not due within the timeout.
+
+        Raises:
+            AudioError: The rest of the file cannot be decoded.
+        """
+        if not self._fill():
+            self._ended = True
+            return None
+        first, missed, samples = self._cutter.ready[0]
+        if self._pace is not None and not self._pace.due(first + len(samples), timeout_s):
+            return None
+        self._cutter.ready.popleft()
+        start_ns, synced = self._stamp(first, len(samples))
+        return Block(
+            microphone=self._name,
+            samples=samples,
+            rate=_RATE,
+            bandwidth_hz=min(self._rate, _RATE) / 2,
+            first=first,
+            start_ns=start_ns,
+            synced=synced,
+            missed=missed,
+        )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._frames = iter(())
+        self._ended = True
+
+    def health(self) -> CaptureHealth:
+        """What was left out so far."""
+        return CaptureHealth(
+            microphone=self._name,
+            overflows=0,
+            gaps_s=self._cutter.bad_samples / self._rate,
+            bad_samples=self._cutter.bad_samples,
+            restarts=0,
+        )
+
+    def _fill(self) -> bool:
+        """Decode until a block is ready; False at the end."""
+        while not self._cutter.ready:
+            frames = next(self._frames, None)
+            if frames is not None:
+                self._cutter.push(frames)
+            elif not self._cutter.finish():
+                return False
+        return True
+
+    def _stamp(self, first: int, samples: int) -> tuple[int, bool]:
+        if self._pace is not None:
+            return self._pace.stamp(first, samples)
+        return self._start_ns + first * _NS // _RATE, False
+
+
+class _Pace:
+    """Lets blocks out when a microphone would have captured them, and stamps them so."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._timeline = Timeline(clock, _RATE)
+        self._anchor_ns: int | None = None
+
+    def due(self, end: int, timeout_s: float) -> bool:
+        """Wait until sample `end` would have been captured, at most `timeout_s`."""
+        now_ns = self._clock.monotonic_ns()
+        if self._anchor_ns is None:
+            self._anchor_ns = now_ns
+        wait_s = (self._anchor_ns - now_ns) / _NS + end / _RATE
+        if wait_s > 0:
+            self._clock.wait(min(wait_s, timeout_s))
+        return wait_s <= timeout_s
+
+    def stamp(self, first: int, samples: int) -> tuple[int, bool]:
+        """Time of a block's first sample, and whether the clock is synchronised."""
+        anchor_ns = self._anchor_ns or 0
+        return self._timeline.stamp(first, samples, anchor_ns + first * _NS // _RATE)
+
+
+class _Cutter:
+    """Frames at a recording's own rate to blocks at 48 kHz, with gaps where samples are bad.
+
+    Sound between two gaps is resampled by itself: a filter must not ring across a hole. The first
+    sample after a gap lies at the next whole sample of the 48 kHz grid.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._read = 0
+        self._in_gap = False
+        self._next = 0
+        self._missed = 0
+        self._resampler: Resampler | None = None
+        self._rest: list[Samples] = []
+        self._rest_samples = 0
+        self.ready: deque[tuple[int, int, Samples]] = deque()
+        """(first, missed, samples) of blocks not yet handed out."""
+        self.bad_samples = 0
+
+    def push(self, frames: Frames) -> None:
+        """Take the next frames of the recording, of any number."""
+        bad = ~(np.abs(frames) <= _LIMIT).all(axis=1)
+        borders = np.flatnonzero(np.diff(bad)) + 1
+        # In float64 the mean of equal channels is exactly that channel, however many there are.
+        mono = np.where(bad, 0.0, frames.mean(axis=1, dtype=np.float64)).astype(np.float32)
+        for begin, end in _runs(borders.tolist(), len(frames)):
+            if bad[begin]:
+                self._lose(end - begin)
+            else:
+                self._keep(mono[begin:end], self._read + begin)
+        self._read += len(frames)
+
+    def finish(self) -> bool:
+        """Cut what is left into a last block; False if nothing was."""
+        self._close_stretch()
+        return bool(self.ready)
+
+    def _lose(self, samples: int) -> None:
+        self._close_stretch()
+        self._in_gap = True
+        self.bad_samples += samples
+
+    def _keep(self, mono: Samples, position: int) -> None:
+        if self._in_gap:
+            self._in_gap = False
+            # At least one: a gap that falls between two output samples is still a gap.
+            start = max(self._next + 1, -(-position * _RATE // self._rate))
+            self._missed = start - self._next
+            self._next = start
+        if self._rate == _RATE:
+            self._gather(mono)
+        else:
+            if self._resampler is None:
+                self._resampler = Resampler(self._rate, _RATE)
+            self._gather(self._resampler.push(mono))
+
+    def _close_stretch(self) -> None:
+        if self._resampler is not None:
+            self._gather(self._resampler.flush())
+            self._resampler = None
+        if self._rest_samples:
+            self._emit(np.concatenate(self._rest))
+            self._rest, self._rest_samples = [], 0
+
+    def _gather(self, samples: Samples) -> None:
+        self._rest.append(samples)
+        self._rest_samples += len(samples)
+        if self._rest_samples < _BLOCK_SAMPLES:
+            return
+        joined = np.concatenate(self._rest)
+        whole = len(joined) // _BLOCK_SAMPLES * _BLOCK_SAMPLES
+        for at in range(0, whole, _BLOCK_SAMPLES):
+            self._emit(joined[at : at + _BLOCK_SAMPLES])
+        self._rest, self._rest_samples = [joined[whole:]], len(joined) - whole
+
+    def _emit(self, samples: Samples) -> None:
+        self.ready.append((self._next, self._missed, samples))
+        self._next += len(samples)
+        self._missed = 0
+
+
+def read_recording(path: Path) -> tuple[Samples, int]:
+    """A whole recording: mono by mean, (n,), at its own rate (second value, Hz).
+
+    Raises:
+        AudioError: It cannot be read to its end, or holds samples that are no sound.
+    """
+    rate, channels = _examined(path)
+    parts: list[Samples] = []
+    for frames in _decoded(path, rate, channels):
+        bad = int(np.count_nonzero(~(np.abs(frames) <= _LIMIT).all(axis=1)))
+        if bad:
+            raise AudioError(
+                f"{path}: {bad} samples are not finite or beyond {_LIMIT:g} times full scale",
+                hint="Repair the recording, or leave it out.",
+            )
+        parts.append(frames.mean(axis=1, dtype=np.float64).astype(np.float32))
+    return np.concatenate(parts), rate
+
+
+def _runs(borders: list[int], length: int) -> list[tuple[int, int]]:
+    edges = [0, *borders, length]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def _examined(path: Path) -> tuple[int, int]:
+    """Rate (Hz) and channels of a recording that promises to be whole."""
+    _refuse_unless_whole(path)
+    try:
+        info = soundfile.info(path)
+    except (soundfile.SoundFileError, TypeError) as error:
+        raise AudioError(f"{path}: cannot be read: {_reason(error)}", hint=_HINT) from error
+    if info.frames == 0:
+        raise AudioError(f"{path}: holds no sound: its length is 0 samples", hint=_HINT)
+    if info.frames >= 1 << 62:
+        raise AudioError(
+            f"{path}: does not say how long it is (it was encoded into a pipe)",
+            hint="Encode it again into a file.",
+        )
+    if info.samplerate not in _RATES:
+        raise AudioError(
+            f"{path}: its rate is {info.samplerate} Hz, which is not between "
+            f"{_RATES[0]} and {_RATES[-1]} Hz",
+            hint="Convert it to 48000 Hz.",
+        )
+    return int(info.samplerate), int(info.channels)
+
+
+def _decoded(path: Path, count: int, channels: int) -> Iterator[Frames]:
+    """The recording's frames, `count` at a time."""
+    buffer = np.empty((count, channels), dtype=np.float32)
+    marks = buffer.view(np.uint32)
+    marks[:] = _UNREAD
+    position = 0
+    try:
+        for frames in soundfile.blocks(path, out=buffer):
+            unread = int(np.count_nonzero((frames.view(np.uint32) == _UNREAD).all(axis=1)))
+            if unread:
+                raise _truncated(path, f"it ends after {position + len(frames) - unread} samples")
+            position += len(frames)
+            yield frames.copy()
+            marks[:] = _UNREAD
+    except soundfile.SoundFileError as error:
+        raise AudioError(
+            f"{path}: truncated or damaged after {position} samples: {_reason(error)}", hint=_HINT
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Libsndfile's own words, without the file's name in front of them."""
+    words = str(getattr(error, "error_string", error))
+    return words.removeprefix("Error : ").rstrip(". ")
+
+
+def _truncated(path: Path, found: str) -> AudioError:
+    return AudioError(f"{path}: truncated: {found}", hint=_HINT)
+
+
+def _refuse_unless_whole(path: Path) -> None:
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(4)
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be opened: {error.strerror}", hint=_HINT) from error
+    if size == 0:
+        raise AudioError(f"{path}: is an empty file", hint=_HINT)
+    if head == b"RIFF":
+        _check_wav(path, size)
+    elif head == b"OggS":
+        _check_ogg(path, size)
+    elif head not in (b"RIFX", b"RF64", b"fLaC"):
+        raise AudioError(f"{path}: is neither WAV, FLAC nor Ogg", hint=_HINT)
+
+
+def _check_wav(path: Path, size: int) -> None:
+    """Hold the data chunk's length against the file's; libsndfile quietly takes what is there."""
+    with path.open("rb") as file:
+        file.seek(12)
+        while len(header := file.read(8)) == 8:
+            length = int.from_bytes(header[4:], "little")
+            if header[:4] == b"data":
+                present = size - file.tell()
+                if present < length < _UNKNOWN_BYTES:
+                    raise _truncated(path, f"{present} of {length} bytes of sound are there")
+                return
+            file.seek(length + length % 2, 1)
+    raise _truncated(path, "there is no sound behind its header")
+
+
+def _check_ogg(path: Path, size: int) -> None:
+    """Look for the mark of the last page; without it the recording was cut or never closed."""
+    with path.open("rb") as file:
+        file.seek(max(0, size - _OGG_TAIL_BYTES))
+        tail = file.read()
+    page = tail.rfind(b"OggS")
+    if page < 0 or len(tail) < page + 27:
+        raise _truncated(path, "its last page is not whole")
+    segments = tail[page + 26]
+    table = tail[page + 27 : page + 27 + segments]
+    whole = len(table) == segments and len(tail) >= page + 27 + segments + sum(table)
+    if not whole or not tail[page + 5] & _OGG_LAST_PAGE:
+        raise _truncated(path, "its last page is missing or not whole")

@@ -1,0 +1,201 @@
+"""Every setting, with its default and its range; `firmware_configs/base.yaml` documents them.
+
+One frozen struct per module that has settings. What spans two settings is checked in
+`__post_init__`; what needs the model is checked where the pipeline is built.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+"""Site, device, rule, microphone: safe in a topic and in Home Assistant's ids."""
+LabelId = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,64}$")]
+Root = Annotated[str, Meta(pattern=r"^[a-z0-9_-]+(/[a-z0-9_-]+)*$", max_length=100)]
+Score = Annotated[float, Meta(gt=0, lt=1)]
+Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Severity = Literal["info", "warning", "critical"]
+Indicator = Literal["LAeq", "LAFmax"]
+
+
+class SiteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the device stands; site and device name its topics."""
+
+    site: Name = "default"
+    device: Name = "local"
+    latitude: Annotated[float, Meta(ge=-90, le=90)] | None = None
+    longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
+
+
+class MicrophoneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One channel of sound: of a sound card, of a recording, or of raw PCM on stdin."""
+
+    kind: Literal["device", "file", "stdin"] = "device"
+    device: Annotated[str, Meta(min_length=1)] = "default"
+    channels: Annotated[int, Meta(ge=1, le=32)] = 1
+    channel: Annotated[int, Meta(ge=1, le=32)] = 1
+    rate: Annotated[int, Meta(ge=8000, le=192000)] = 48000
+    path: Annotated[str, Meta(min_length=1)] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what only shows when two settings are seen together."""
+        if self.channel > self.channels:
+            raise ValueError(f"channel {self.channel} of {self.channels} channels")
+        if (self.kind == "file") != (self.path is not None):
+            raise ValueError("`path` belongs to `kind: file`, and `kind: file` needs it")
+
+
+class LevelsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the meter publishes each second."""
+
+    indicators: Annotated[tuple[Indicator, ...], Meta(min_length=1)] = ("LAeq", "LAFmax")
+
+
+class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which bundle recognises sounds."""
+
+    path: Annotated[str, Meta(min_length=1)] = "models/street"
+
+
+class LabelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A label's event rule; what is left out is taken from the bundle."""
+
+    on: Score | None = None
+    off: Score | None = None
+    n: Annotated[int, Meta(ge=1, le=100)] | None = None
+    m: Annotated[int, Meta(ge=1, le=100)] | None = None
+    min_duration_s: NotNegative | None = None
+    cooldown_s: NotNegative | None = None
+
+
+class EventsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How scores become events."""
+
+    max_duration_s: Positive = 600.0
+    labels: dict[LabelId, LabelConfig] = msgspec.field(default_factory=dict)
+
+
+class AlertConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A rule: labels with a least score and duration, or an indicator above a limit for a time."""
+
+    labels: Annotated[tuple[LabelId, ...], Meta(min_length=1)] | None = None
+    min_score: Score | None = None
+    min_duration_s: NotNegative | None = None
+    indicator: Indicator | None = None
+    above_db: float | None = None
+    above_dbfs: float | None = None
+    for_s: Annotated[int, Meta(ge=1, le=86400)] | None = None
+    severity: Severity = "warning"
+
+    def __post_init__(self) -> None:
+        """Refuse a rule that is neither of the two kinds, or both."""
+        of_label = (self.min_score, self.min_duration_s)
+        of_level = (self.above_db, self.above_dbfs, self.for_s)
+        if (self.labels is None) == (self.indicator is None):
+            raise ValueError("a rule has either `labels` or `indicator`")
+        if self.labels is not None and any(value is not None for value in of_level):
+            raise ValueError("a rule of `labels` has no `above_db`, `above_dbfs` or `for_s`")
+        if self.indicator is not None:
+            if any(value is not None for value in of_label):
+                raise ValueError("a rule of an `indicator` has no `min_score` or `min_duration_s`")
+            if (self.above_db is None) == (self.above_dbfs is None):
+                raise ValueError("a rule of an `indicator` has either `above_db` or `above_dbfs`")
+            if self.for_s is None:
+                raise ValueError("a rule of an `indicator` needs `for_s`")
+
+
+class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """TLS 1.2 and up; the broker's name is always checked."""
+
+    ca: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        """A certificate is of no use without its key."""
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("`certificate` and `key` belong together")
+
+
+class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The broker and how to talk to it."""
+
+    host: Annotated[str, Meta(min_length=1)] = "localhost"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 1883
+    version: Literal["auto", "5", "3.1.1"] = "auto"
+    root: Root = "earshot"
+    client_id: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    username: str | None = None
+    password_file: str | None = None
+    tls: TlsConfig | None = None
+    keepalive_s: Annotated[int, Meta(ge=5, le=3600)] = 30
+    ack_timeout_s: Annotated[float, Meta(ge=1, le=600)] = 20.0
+    window: Annotated[int, Meta(ge=1, le=1000)] = 20
+    drain_per_s: Annotated[float, Meta(gt=0, le=1000)] = 20.0
+
+
+class OutboxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How much may wait on the device while the broker is away."""
+
+    max_mb: Annotated[float, Meta(ge=1, le=10000)] = 64.0
+
+
+def _one_microphone() -> dict[str, MicrophoneConfig]:
+    return {"mic": MicrophoneConfig()}
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole configuration of a device."""
+
+    site: SiteConfig = SiteConfig()
+    microphones: dict[Name, MicrophoneConfig] = msgspec.field(default_factory=_one_microphone)
+    levels: LevelsConfig = LevelsConfig()
+    model: ModelConfig = ModelConfig()
+    events: EventsConfig = EventsConfig()
+    alerts: dict[Name, AlertConfig] = msgspec.field(default_factory=dict)
+    mqtt: MqttConfig = MqttConfig()
+    outbox: OutboxConfig = OutboxConfig()
+    state_dir: Annotated[str, Meta(min_length=1)] = "/var/lib/earshot"
+
+    def __post_init__(self) -> None:
+        """Refuse a configuration without a microphone, or with two readers of stdin."""
+        if not self.microphones:
+            raise ValueError("at least one microphone is needed")
+        stdin = [name for name, mic in self.microphones.items() if mic.kind == "stdin"]
+        if len(stdin) > 1:
+            raise ValueError(f"only one microphone can read stdin, not {', '.join(stdin)}")
+
+
+class FrontendSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A model's transform from samples to features; part of its bundle, not of the device's file.
+
+    `algorithm` grows with any change of results beyond the tolerance of the `exact` mode.
+    Frequencies in Hz; `win_length`, `n_fft`, `hop` in samples; `patch`, `patch_hop` in frames.
+    `mean` and `std` hold one value (log-mel) or one per coefficient.
+    """
+
+    algorithm: Literal[1] = 1
+    kind: Literal["logmel", "mfcc", "mfcc_stats", "mfcc_mean"] = "logmel"
+    rate: Annotated[int, Meta(ge=8000, le=48000)] = 16000
+    n_fft: Annotated[int, Meta(ge=64, le=8192)] = 1024
+    win_length: Annotated[int, Meta(ge=64, le=8192)] = 1024
+    hop: Annotated[int, Meta(ge=16, le=8192)] = 320
+    n_mels: Annotated[int, Meta(ge=1, le=512)] = 64
+    fmin: NotNegative = 50.0
+    fmax: Positive = 7500.0
+    scale: Literal["slaney", "htk"] = "slaney"
+    norm: Literal["slaney", "none"] = "slaney"
+    power: Literal[2] = 2
+    floor: Literal["offset", "amin"] = "offset"
+    floor_value: Positive = 1e-8
+    n_mfcc: Annotated[int, Meta(ge=1, le=512)] = 40
+    lifter: Annotated[int, Meta(ge=0, le=1000)] = 0
+    patch: Annotated[int, Meta(ge=1, le=1000)] = 48
+    patch_hop: Annotated[int, Meta(ge=1, le=1000)] = 12
+    mean: Annotated[tuple[float, ...], Meta(min_length=1)] = (0.0,)
+    std: Annotated[tuple[Positive, ...], Meta(min_length=1)] = (1.0,)
+    clip: Positive | None = 4.0
+    resampler: Literal["soxr"] = "soxr"
+    quality: Literal["HQ"] = "HQ"

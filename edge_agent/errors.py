@@ -1,0 +1,46 @@
+"""What a user can mend: one root, so that the command line turns each into two lines.
+
+Anything else that is raised is our mistake and keeps its traceback.
+"""
+
+
+class EarshotError(Exception):
+    """Something the user can mend.
+
+    Args:
+        message: What was wrong and where (file, line, key).
+        hint: What is allowed, or what to do.
+    """
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(EarshotError):
+    """A setting is missing, unknown, of the wrong type or out of range."""
+
+
+class AudioError(EarshotError):
+    """A recording or a stream cannot be read."""
+
+
+class DeviceError(EarshotError):
+    """A microphone cannot be found or opened."""
+
+
+class BundleError(EarshotError):
+    """A model folder is damaged, does not fit this agent, or computes something else here."""
+
+
+class BrokerError(EarshotError):
+    """The broker's address or credentials cannot be used."""
+
+
+class StoreError(EarshotError):
+    """A database or the state folder cannot be used."""
+
+
+class BuildError(EarshotError):
+    """Training data or a network cannot be turned into a bundle."""

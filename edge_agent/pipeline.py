@@ -1,0 +1,327 @@
+"""Sound in, records out: the one object that `run`, `replay` and `demo` share.
+
+`Sensing` turns blocks into readings and predictions, `Deciding` turns those into events and alerts.
+Between the two they are put in the order of their time, so that what is decided depends on the
+sound and never on how it was cut into blocks.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from edge_agent.alerts import Alerts
+from edge_agent.bundle import Bundle, Label
+from edge_agent.config import Config, EventsConfig, LabelConfig
+from edge_agent.errors import ConfigError
+from edge_agent.events import EventRule, Events
+from edge_agent.exposure import Exposure
+from edge_agent.frontend import Patches
+from edge_agent.levels import Levels
+from edge_agent.records import (
+    Alert,
+    Block,
+    Calibration,
+    EndReason,
+    Event,
+    LevelReading,
+    NewId,
+    Prediction,
+    Record,
+    Samples,
+)
+from edge_agent.resample import Resampler
+
+_BLOCK_RATE = 48000
+_SECOND_NS = 1_000_000_000
+# An event is told at most a few patches after its onset; older readings matter only to rules that
+# wait longer.
+_HISTORY_S = 10
+
+
+class Classifies(Protocol):
+    """What gives a patch its scores."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """In the order of the scores."""
+        ...
+
+    def scores(self, features: Samples) -> Samples:
+        """One score per label, 0 to 1, for a patch of the bundle's front end."""
+        ...
+
+
+class Sensing:
+    """Blocks of one microphone to readings and predictions, each in the order of its time.
+
+    Args:
+        levels: The meter.
+        patches: The model's front end.
+        model_rate: Of the front end, Hz.
+        classifier: Scores a patch.
+    """
+
+    def __init__(
+        self, levels: Levels, patches: Patches, model_rate: int, classifier: Classifies
+    ) -> None:
+        self.readings: deque[LevelReading] = deque()
+        self.predictions: deque[Prediction] = deque()
+        self._levels = levels
+        self._patches = patches
+        self._resampler = Resampler(_BLOCK_RATE, model_rate)
+        self._ratio = _BLOCK_RATE / model_rate
+        self._classifier = classifier
+        self._marks: deque[Block] = deque()
+        self._anchor = 0
+        self._next_patch = 0
+        self._gap_before = False
+
+    def feed(self, block: Block) -> None:
+        """Measure and classify a block."""
+        self.readings += self._levels.feed(block)
+        if block.missed:
+            self._resampler.reset()
+            self._patches.reset()
+            self._marks.clear()
+            self._gap_before = True
+        if not self._marks:
+            self._anchor = self._next_patch = block.first
+        self._marks.append(msgspec.structs.replace(block, samples=block.samples[:0]))
+        self._classify(self._resampler.push(block.samples))
+
+    def finish(self) -> None:
+        """What the end of the stream still completes."""
+        self.readings += self._levels.finish()
+        if self._marks:
+            self._classify(self._resampler.flush())
+
+    def next_reading_ns(self) -> int:
+        """The next reading is made at this time or later."""
+        return self.readings[0].made_ns if self.readings else self._levels.next_made_ns()
+
+    def next_prediction_ns(self) -> int:
+        """The next prediction is made at this time or later."""
+        if self.predictions:
+            return self.predictions[0].end_ns
+        return self._time_ns(self._next_patch + round(self._patches.span * self._ratio))
+
+    def _classify(self, samples: Samples) -> None:
+        span = round(self._patches.span * self._ratio)
+        for patch in self._patches.push(samples):
+            first = self._anchor + round(patch.first * self._ratio)
+            mark = self._mark_of(first)
+            prediction = Prediction(
+                microphone=mark.microphone,
+                start_ns=self._time_ns(first),
+                end_ns=self._time_ns(first + span),
+                scores=self._classifier.scores(patch.features),
+                synced=mark.synced,
+                gap_before=self._gap_before,
+            )
+            self.predictions.append(prediction)
+            self._gap_before = False
+            self._next_patch = first + round(self._patches.hop * self._ratio)
+        while len(self._marks) > 1 and self._marks[1].first <= self._next_patch:
+            self._marks.popleft()
+
+    def _mark_of(self, sample: int) -> Block:
+        """The block that the sample came in, or the nearest that is remembered."""
+        found = self._marks[0]
+        for mark in self._marks:
+            if mark.first > sample:
+                break
+            found = mark
+        return found
+
+    def _time_ns(self, sample: int) -> int:
+        """UTC of a sample, to the microsecond: finer digits would depend on the cuts."""
+        if not self._marks:
+            return 0
+        mark = self._mark_of(sample)
+        exact_ns = mark.start_ns + (sample - mark.first) * 1e9 / _BLOCK_RATE
+        return round(exact_ns / 1000) * 1000
+
+
+class Deciding:
+    """Readings and predictions of one microphone to records; knows neither sound nor model.
+
+    Args:
+        config: Rules and thresholds.
+        rules: One per label, in the order of the scores; `event_rules` makes them.
+        indicators: Names of the readings' values, as published.
+        calibration: Of the microphone, or None.
+        new_id: Gives readings, events and alerts their ids.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        rules: tuple[EventRule, ...],
+        indicators: tuple[str, ...],
+        calibration: Calibration | None,
+        new_id: NewId,
+    ) -> None:
+        self._new_id = new_id
+        self._indicators = indicators
+        self._events = Events(rules, config.events.max_duration_s, new_id)
+        offset_db = calibration.offset_db if calibration else None
+        self._alerts = Alerts(config.alerts, offset_db, new_id)
+        waits = [rule.for_s or rule.min_duration_s or 0 for rule in config.alerts.values()]
+        waits += [rule.min_duration_s for rule in rules]
+        self._history: deque[LevelReading] = deque(maxlen=_HISTORY_S + int(max(waits, default=0)))
+        self._exposures: dict[str, Exposure] = {}
+
+    @property
+    def resting(self) -> tuple[str, ...]:
+        """Rules in dB SPL that cannot be judged, since the microphone is not calibrated."""
+        return self._alerts.resting
+
+    def reading(self, reading: LevelReading) -> list[Record]:
+        """What a closed second leads to."""
+        named = msgspec.structs.replace(reading, id=self._new_id(reading.start_ns))
+        self._history.append(named)
+        for exposure in self._exposures.values():
+            exposure.add(named)
+        return [named, *map(self._with_levels, self._alerts.feed_reading(named))]
+
+    def prediction(self, prediction: Prediction) -> list[Record]:
+        """What a patch leads to."""
+        return self._tell(self._events.feed(prediction), self._events.open(), prediction.end_ns)
+
+    def finish(self, reason: EndReason, at_ns: int) -> list[Record]:
+        """End what is open."""
+        records = self._tell(self._events.finish(reason, at_ns), [], at_ns)
+        return [*records, *map(self._with_levels, self._alerts.finish(reason, at_ns))]
+
+    def _tell(self, events: Sequence[Event], opened: Sequence[Event], at_ns: int) -> list[Record]:
+        alerts = self._alerts.feed_events(events, opened, at_ns)
+        return [*map(self._with_levels, events), *map(self._with_levels, alerts)]
+
+    def _with_levels(self, record: Event | Alert) -> Event | Alert:
+        exposure = self._exposures.get(record.id)
+        if exposure is None:
+            exposure = Exposure(record.start_ns, self._indicators, self._history)
+            self._exposures[record.id] = exposure
+        if record.phase == "end":
+            del self._exposures[record.id]
+        until_ns = record.start_ns + round(record.duration_s * _SECOND_NS)
+        return msgspec.structs.replace(record, levels=exposure.until(until_ns))
+
+
+class Pipeline:
+    """The whole path of one microphone.
+
+    Args:
+        config: The device's configuration.
+        bundle: The model that `classifier` runs.
+        classifier: Scores a patch.
+        new_id: Gives readings, events and alerts their ids.
+        calibration: Of the microphone; None gives levels in dBFS.
+
+    Raises:
+        ConfigError: A rule or an override names a label that the model lacks, or an override puts
+            `off` above `on` or `n` above `m`.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        bundle: Bundle,
+        classifier: Classifies,
+        new_id: NewId,
+        *,
+        calibration: Calibration | None = None,
+    ) -> None:
+        _check_rules(config, bundle)
+        levels = Levels(config.levels, calibration)
+        self._sensing = Sensing(
+            levels, Patches(bundle.frontend), bundle.frontend.rate, classifier
+        )
+        self._deciding = Deciding(
+            config, event_rules(bundle, config.events), levels.names, calibration, new_id
+        )
+        self._end_ns = 0
+
+    @property
+    def resting(self) -> tuple[str, ...]:
+        """Alert rules that rest because the microphone is not calibrated."""
+        return self._deciding.resting
+
+    def feed(self, block: Block) -> list[Record]:
+        """The records that this block leads to, in the order of their time."""
+        self._end_ns = block.start_ns + round(len(block.samples) * 1e9 / block.rate)
+        self._sensing.feed(block)
+        return self._decide(until_ns=None)
+
+    def finish(self, reason: EndReason = "end_of_input") -> list[Record]:
+        """What the end of the stream completes, and the ends of all that is open."""
+        self._sensing.finish()
+        records = self._decide(until_ns=self._end_ns)
+        return [*records, *self._deciding.finish(reason, self._end_ns)]
+
+    def _decide(self, until_ns: int | None) -> list[Record]:
+        """Decide what no later result of the other kind can precede; at the end, everything."""
+        sensing, deciding = self._sensing, self._deciding
+        records: list[Record] = []
+        while sensing.readings or sensing.predictions:
+            reading_ns, prediction_ns = sensing.next_reading_ns(), sensing.next_prediction_ns()
+            last = until_ns is not None
+            if sensing.readings and (
+                reading_ns <= prediction_ns or (last and not sensing.predictions)
+            ):
+                records += deciding.reading(sensing.readings.popleft())
+            elif sensing.predictions and (
+                prediction_ns < reading_ns or (last and not sensing.readings)
+            ):
+                records += deciding.prediction(sensing.predictions.popleft())
+            else:
+                break
+        return records
+
+
+def event_rules(bundle: Bundle, settings: EventsConfig) -> tuple[EventRule, ...]:
+    """The bundle's rules with the configuration's overrides, in the order of the scores."""
+    return tuple(_event_rule(label, settings.labels.get(label.id)) for label in bundle.labels)
+
+
+def _event_rule(label: Label, override: LabelConfig | None) -> EventRule:
+    given = override or LabelConfig()
+    rule = EventRule(
+        label=label.id,
+        on=label.on if given.on is None else given.on,
+        off=label.off if given.off is None else given.off,
+        n=given.n or label.n,
+        m=given.m or label.m,
+        min_duration_s=(
+            label.min_duration_s if given.min_duration_s is None else given.min_duration_s
+        ),
+        cooldown_s=label.cooldown_s if given.cooldown_s is None else given.cooldown_s,
+    )
+    if rule.off > rule.on:
+        raise ConfigError(
+            f"events.labels.{label.id}: off {rule.off} is above on {rule.on}",
+            hint="Set `off` to at most `on`; what you leave out is taken from the model.",
+        )
+    if rule.n > rule.m:
+        raise ConfigError(
+            f"events.labels.{label.id}: n {rule.n} is above m {rule.m}",
+            hint="Set `n` to at most `m`; what you leave out is taken from the model.",
+        )
+    return rule
+
+
+def _check_rules(config: Config, bundle: Bundle) -> None:
+    known = {label.id for label in bundle.labels}
+    named: Mapping[str, Sequence[str]] = {
+        "events.labels": tuple(config.events.labels),
+        **{f"alerts.{name}.labels": rule.labels or () for name, rule in config.alerts.items()},
+    }
+    for place, labels in named.items():
+        for label in labels:
+            if label not in known:
+                raise ConfigError(
+                    f"{place}: the model {bundle.name} has no label {label!r}",
+                    hint=f"Its labels are {', '.join(sorted(known))}.",
+                )

@@ -1,0 +1,217 @@
+"""The vocabulary of the path: what one stage hands to the next.
+
+Times are integer nanoseconds UTC (`_ns`), durations float seconds (`_s`), levels dB. `start_ns` is
+the time of a record's sound, `made_ns` that of the last sample it needed; neither depends on how
+blocks were cut. docs/mqtt.md says how each looks on the wire, and only `messages` knows that.
+"""
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from edge_agent.config import Severity
+
+Samples: TypeAlias = npt.NDArray[np.float32]
+"""float32; for sound, full scale is 1.0."""
+
+NewId: TypeAlias = Callable[[int], str]
+"""The next id, for a thing that started at the given nanoseconds UTC."""
+
+Phase: TypeAlias = Literal["start", "update", "end"]
+EndReason: TypeAlias = Literal["quiet", "end_of_input", "gap", "max_duration", "stopped", "restart"]
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of one microphone's sound."""
+
+    microphone: str
+    samples: Samples
+    """(n,), one channel."""
+    rate: int
+    """Hz; 48000 until the meter takes others."""
+    bandwidth_hz: float
+    """What the sound really holds: half the rate of its origin."""
+    first: int
+    """Index of `samples[0]` in the stream, lost samples counted."""
+    start_ns: int
+    """Time of `samples[0]`."""
+    synced: bool
+    """The clock was synchronised when the block was stamped."""
+    missed: int = 0
+    """Samples lost just before this block."""
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """What turns dBFS into dB SPL for one microphone."""
+
+    offset_db: float
+    """dB SPL of a full-scale sine."""
+    date: str
+    """UTC date of the calibration, YYYY-MM-DD."""
+    source: Literal["calibrator", "laboratory", "datasheet"]
+
+
+class LevelReading(msgspec.Struct, frozen=True, kw_only=True):
+    """A closed interval of the meter."""
+
+    id: str
+    """Empty until `Deciding` gives one."""
+    microphone: str
+    period_s: int
+    start_ns: int
+    made_ns: int
+    values: dict[str, float | None]
+    """By indicator, in dB; `LAeq_dbfs` instead of `LAeq` where nothing is calibrated."""
+    reasons: dict[str, str]
+    """A word for each value that is None: `not_heard`, `silent_input`."""
+    heard_s: float
+    bandwidth_hz: float
+    overload: bool
+    under_range: bool
+    calibration: Calibration | None
+    synced: bool
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+    """The classifier's answer for one patch."""
+
+    microphone: str
+    start_ns: int
+    """Of the patch's first sample."""
+    end_ns: int
+    """Just after its last sample."""
+    scores: Samples
+    """(labels of the bundle,), 0 to 1."""
+    synced: bool
+    gap_before: bool
+    """Sound was lost between this patch and the one before it."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """A label was heard: its start, how it goes on, its end, under one id."""
+
+    id: str
+    n: int
+    """0 for the start, then 1, 2, ..."""
+    phase: Phase
+    microphone: str
+    label: str
+    start_ns: int
+    """Onset in the sound."""
+    end_ns: int | None
+    """None until the end."""
+    made_ns: int
+    synced: bool
+    score: float
+    score_max: float
+    duration_s: float
+    """So far; up to the last patch above the off threshold."""
+    levels: dict[str, float | None]
+    """Over the event so far, from closed readings; None before the first."""
+    end_reason: EndReason | None
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule of the configuration holds: its start, how it goes on, its end, under one id."""
+
+    id: str
+    n: int
+    phase: Phase
+    rule: str
+    severity: Severity
+    microphone: str
+    start_ns: int
+    end_ns: int | None
+    made_ns: int
+    synced: bool
+    duration_s: float
+    labels: tuple[str, ...]
+    """Heard so far, of the rule's; empty for a level rule."""
+    indicator: str | None
+    """As published (`LAeq` or `LAeq_dbfs`); None for a label rule."""
+    value: float
+    """Best score, or the level."""
+    limit: float
+    """What the rule asked."""
+    events: tuple[str, ...]
+    """Their ids, at most 8."""
+    levels: dict[str, float | None]
+    end_reason: EndReason | None
+
+
+class CaptureHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """What one microphone's stream went through since the start."""
+
+    microphone: str
+    overflows: int
+    gaps_s: float
+    bad_samples: int
+    restarts: int
+
+
+class OutboxHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits on the device, and what was dropped."""
+
+    rows: int
+    bytes: int
+    oldest_s: float
+    dropped: dict[str, int]
+    """By kind: alert, event, level."""
+    set_aside: int
+
+
+class MqttHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """How the connection does."""
+
+    version: str | None
+    connects: int
+    last_error: str | None
+    window: int
+    unheard: int
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """The agent's word about itself; liveness as ages, for a clock that steps must not fake it."""
+
+    made_ns: int
+    faults: tuple[str, ...]
+    """`name` or `name:subject`, each named in docs/faults.md."""
+    last_block_s: float | None
+    last_inference_s: float | None
+    last_ack_s: float | None
+    capture: tuple[CaptureHealth, ...]
+    outbox: OutboxHealth
+    mqtt: MqttHealth
+    pss_mb: float | None
+    disk_free_mb: float | None
+    model_sha256: str
+    config_sha256: str
+
+
+class Stamp(msgspec.Struct, frozen=True, kw_only=True):
+    """What the clock said when a message was made."""
+
+    utc_ns: int
+    synced: bool
+    up_ms: int
+
+
+Kind: TypeAlias = Literal["alert", "event", "level", "health", "state"]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes to the broker."""
+
+    id: str
+    """The record's, with `/n` for events and alerts; the topic for what is only a state."""
+    kind: Kind
+    topic: str
+    payload: bytes
+    qos: Literal[0, 1]
+    retain: bool
+
+
+Record: TypeAlias = LevelReading | Event | Alert | Health

@@ -1,0 +1,1 @@
+"""The laboratory: from recordings to a bundle that the agent may run."""

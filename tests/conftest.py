@@ -1,0 +1,27 @@
+"""What all tests share: recordings that may be absent, and hypothesis' profiles."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+settings.register_profile(
+    "ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("dev", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of recordings; where it is absent, the test counts as not run."""
+    root = Path(os.environ.get("EARSHOT_DATA", ROOT.parent / "shared" / "data"))
+    if not (root / "urbansound8k.csv").is_file():
+        reason = f"not run: no data (no recordings in {root}; set EARSHOT_DATA)"
+        if os.environ.get("EARSHOT_REQUIRE_DATA") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return root
