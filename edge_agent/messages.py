@@ -393,6 +393,12 @@ def in_order(records: Iterable[Record]) -> list[Record]:
     return sorted(records, key=lambda record: (record.made_ns, _rank(record)))
 
 
+def expiry_s(topic: str) -> int | None:
+    """How long a broker keeps a message for a subscriber that is away; None for ever."""
+    name = topic.rpartition("/levels/")[2]
+    return {"1s": 3600, "1m": 86_400, "15m": 604_800, "1h": 604_800}.get(name)
+
+
 def payload_type(topic: str) -> type[Payload]:
     """The type of what arrives on a topic of ours.
 

@@ -236,9 +236,7 @@ class Pipeline:
     ) -> None:
         _check_rules(config, bundle)
         levels = Levels(config.levels, calibration)
-        self._sensing = Sensing(
-            levels, Patches(bundle.frontend), bundle.frontend.rate, classifier
-        )
+        self._sensing = Sensing(levels, Patches(bundle.frontend), bundle.frontend.rate, classifier)
         self._deciding = Deciding(
             config, event_rules(bundle, config.events), levels.names, calibration, new_id
         )

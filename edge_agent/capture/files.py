@@ -6,6 +6,7 @@ for MP3 makes its decoder write to stderr, and for a file cut short it reports n
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
@@ -177,8 +178,7 @@ class _Cutter:
         """Take the next frames of the recording, of any number."""
         bad = ~(np.abs(frames) <= _LIMIT).all(axis=1)
         borders = np.flatnonzero(np.diff(bad)) + 1
-        # In float64 the mean of equal channels is exactly that channel, however many there are.
-        mono = np.where(bad, 0.0, frames.mean(axis=1, dtype=np.float64)).astype(np.float32)
+        mono = _mixed_down(np.where(bad[:, np.newaxis], np.float32(0.0), frames))
         for begin, end in _runs(borders.tolist(), len(frames)):
             if bad[begin]:
                 self._lose(end - begin)
@@ -250,13 +250,17 @@ def read_recording(path: Path) -> tuple[Samples, int]:
                 f"{path}: {bad} samples are not finite or beyond {_LIMIT:g} times full scale",
                 hint="Repair the recording, or leave it out.",
             )
-        parts.append(frames.mean(axis=1, dtype=np.float64).astype(np.float32))
+        parts.append(_mixed_down(frames))
     return np.concatenate(parts), rate
 
 
+def _mixed_down(frames: Frames) -> Samples:
+    # In float64 the mean of equal channels is exactly that channel, however many there are.
+    return frames.mean(axis=1, dtype=np.float64).astype(np.float32)
+
+
 def _runs(borders: list[int], length: int) -> list[tuple[int, int]]:
-    edges = [0, *borders, length]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise([0, *borders, length]))
 
 
 def _examined(path: Path) -> tuple[int, int]:

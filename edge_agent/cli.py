@@ -1,0 +1,139 @@
+"""Options and exit codes of `edge-agent`; each command is imported when it is called.
+
+0: done. 1: a check failed, or our mistake (then with a traceback). 2: something that the user can
+mend, told in two lines: what is wrong, and what to do.
+"""
+
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+
+# Before numpy is imported: on a small machine its threads spin against each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import click
+
+from edge_agent import __version__
+from edge_agent.errors import EarshotError
+
+_CONFIG = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="The device's configuration (YAML). Defaults: firmware_configs/base.yaml.",
+)
+_SEED = click.option(
+    "--seed", type=click.IntRange(0, 2**63), default=0, show_default=True, help="Makes the ids."
+)
+
+
+class _StartTime(click.ParamType):
+    """An instant with its time zone, as nanoseconds UTC."""
+
+    name = "TIME"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            instant = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time; write it like 2026-06-01T08:00:00Z", param, ctx)
+        if instant.tzinfo is None:
+            self.fail(f"{value!r} has no time zone; add Z for UTC, or +02:00", param, ctx)
+        # timestamp() is a float: exact to the microsecond, which is all that the format holds.
+        return round(instant.timestamp() * 1_000_000) * 1000
+
+
+@click.group()
+@click.version_option(__version__, prog_name="edge-agent")
+def cli() -> None:
+    """Earshot's agent: sound in; levels, events and alerts out over MQTT; never audio."""
+
+
+@cli.command()
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The device's configuration (YAML).",
+)
+def run(config_path: Path) -> None:
+    r"""Listen and publish until stopped: the service.
+
+    \b
+    edge-agent run --config /etc/earshot/agent.yaml
+    """
+    from edge_agent.commands.run import run
+
+    sys.exit(run(config_path))
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_CONFIG
+@click.option(
+    "--start",
+    "start_ns",
+    type=_StartTime(),
+    default="1970-01-01T00:00:00Z",
+    show_default=True,
+    help="Time of each file's first sample.",
+)
+@_SEED
+@click.option("--json", "as_json", is_flag=True, help="Print one message a line, nothing else.")
+def replay(
+    files: tuple[Path, ...], config_path: Path | None, start_ns: int, seed: int, as_json: bool
+) -> None:
+    r"""Run recordings through the agent's own path, faster than real time.
+
+    Prints what `run` would publish for each file, as a timeline or as JSON lines. WAV, FLAC and
+    Ogg of any rate and channel count.
+
+    \b
+    edge-agent replay street.flac
+    edge-agent replay street.flac --json | jq .payload.LAeq_dbfs
+    """
+    from edge_agent.commands.replay import replay
+
+    sys.exit(replay(files, config_path, start_ns=start_ns, seed=seed, as_json=as_json))
+
+
+@cli.command()
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1),
+    help="Stop after this much sound; by default the scene is played once.",
+)
+@click.option("--mic", is_flag=True, help="Listen to the microphone instead of the scene.")
+@_CONFIG
+@_SEED
+@click.option("--json", "as_json", is_flag=True, help="Print one message a line, then a summary.")
+def demo(
+    seconds: float | None, mic: bool, config_path: Path | None, seed: int, as_json: bool
+) -> None:
+    r"""Play a street scene through model and broker, and show what arrives.
+
+    The broker runs in this process, on loopback. At the end it says which sounds of the scene
+    were heard, which were missed and which events were false.
+
+    \b
+    edge-agent demo
+    edge-agent demo --mic --seconds 60
+    """
+    from edge_agent.commands.demo import demo
+
+    sys.exit(demo(seconds=seconds, mic=mic, as_json=as_json, seed=seed, config_path=config_path))
+
+
+def main() -> None:
+    """Run the command line; what the user can mend ends with two lines and exit code 2."""
+    try:
+        cli()
+    except EarshotError as error:
+        print(f"edge-agent: {error.message}\n  {error.hint}", file=sys.stderr)
+        sys.exit(2)

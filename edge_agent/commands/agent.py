@@ -1,0 +1,250 @@
+"""The worker: sound through the pipelines, records into the outbox, rows to the broker.
+
+`run` and `demo` start the same one. It is one thread; the only others are paho's and the one that
+connects. Whatever has to travel against the stream of data, an acknowledgement for instance, is an
+explicit call made here.
+"""
+
+import logging
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from edge_agent.clock import Clock
+from edge_agent.health import Monitor
+from edge_agent.messages import About, Encoder, in_order
+from edge_agent.mqtt import MqttOutput, Result
+from edge_agent.outbox import Outbox
+from edge_agent.records import Alert, Block, CaptureHealth, EndReason, Event, Record, Stamp
+
+TURN_S = 0.1
+"""The longest wait of a turn, so the longest that an acknowledgement lies about."""
+HOUSEKEEPING_S = 1.0
+STOP_DRAIN_S = 1.0
+"""What a stop leaves for the last rows; with the farewell's two seconds it ends within five."""
+
+_log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """What gives a microphone's sound."""
+
+    @property
+    def ended(self) -> bool:
+        """No block will follow."""
+        ...
+
+    def read(self, timeout_s: float) -> Block | None:
+        """The next block; None when none came in time, or none will."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the device or file."""
+        ...
+
+    def health(self) -> CaptureHealth:
+        """What the stream went through."""
+        ...
+
+
+class Hears(Protocol):
+    """What turns a microphone's sound into records; `Pipeline`, or a script in tests."""
+
+    @property
+    def resting(self) -> tuple[str, ...]:
+        """Alert rules that cannot be judged without a calibration."""
+        ...
+
+    def feed(self, block: Block) -> list[Record]:
+        """The records that this block leads to."""
+        ...
+
+    def finish(self, reason: EndReason) -> list[Record]:
+        """The ends of all that is open."""
+        ...
+
+
+class Agent:
+    """The agent at work, from `run` to its return.
+
+    Args:
+        sources: The sound, by microphone.
+        pipelines: Under the same names.
+        encoder: Makes the messages of all pipelines.
+        outbox: Holds them; its owner closes it after `run`.
+        output: Delivers them.
+        clock: Stamps them.
+        monitor: Told what happens, and asked for health.
+        about: For `info`; None leaves that message out.
+        drain_s: How long to go on delivering after the last source ended.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, Source],
+        pipelines: Mapping[str, Hears],
+        encoder: Encoder,
+        outbox: Outbox,
+        output: MqttOutput,
+        clock: Clock,
+        monitor: Monitor,
+        *,
+        about: About | None = None,
+        drain_s: float = 60.0,
+    ) -> None:
+        self._sources = dict(sources)
+        self._pipelines = dict(pipelines)
+        self._encoder = encoder
+        self._outbox = outbox
+        self._output = output
+        self._clock = clock
+        self._monitor = monitor
+        self._about = about
+        self._drain_s = drain_s
+        self._listening = list(sources)
+        self._started_ns = clock.monotonic_ns()
+        self._kept_house_ns = 0
+        self._logged_faults: frozenset[str] = frozenset()
+        self._dropped = 0
+        self._dropping = False
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop` is set, or all sources ended and their messages were delivered."""
+        try:
+            self._end_what_was_left_open()
+            while self._listening and not stop.is_set():
+                self._listen()
+                self._turn()
+            self._finish(list(self._listening), "stopped")
+            self._deliver_rest(stop)
+        finally:
+            self._output.close(self._encoder.status(self._stamp(), "stopped"))
+            for source in self._sources.values():
+                source.close()
+            self._outbox.flush()
+
+    def _end_what_was_left_open(self) -> None:
+        now_ns = self._clock.utc_ns()
+        self._queue(_ended_by_restart(record, now_ns) for record in self._outbox.left_open())
+
+    def _listen(self) -> None:
+        for name in list(self._listening):
+            source = self._sources[name]
+            block = source.read(TURN_S / len(self._listening))
+            if block is not None:
+                self._monitor.block(name)
+                self._queue(self._pipelines[name].feed(block))
+            elif source.ended:
+                self._finish([name], "end_of_input")
+
+    def _finish(self, names: Iterable[str], reason: EndReason) -> None:
+        for name in names:
+            self._queue(self._pipelines[name].finish(reason))
+            self._monitor.ended(name)
+            self._listening.remove(name)
+
+    def _deliver_rest(self, stop: threading.Event) -> None:
+        start_ns = self._clock.monotonic_ns()
+        while not self._outbox.empty():
+            waited_s = (self._clock.monotonic_ns() - start_ns) / 1e9
+            if waited_s > (STOP_DRAIN_S if stop.is_set() else self._drain_s):
+                break
+            self._output.wait(TURN_S)
+            self._turn()
+
+    def _queue(self, records: Iterable[Record]) -> None:
+        for record in in_order(records):
+            messages = self._encoder.encode(record, self._stamp())
+            told = record if isinstance(record, Alert | Event) else None
+            self._outbox.add(messages, told)
+
+    def _turn(self) -> None:
+        """Deliver what may be delivered, and keep house once a second."""
+        self._output.turn()
+        for result in self._output.results():
+            self._settle(result)
+        if self._output.take_newly_connected():
+            self._introduce()
+        room, backlog_room = self._output.room(), self._output.backlog_room()
+        for row in self._outbox.take(room, backlog_room, self._output.blocked()):
+            self._output.send(row.key, row.message, backlog=row.backlog)
+        now_ns = self._clock.monotonic_ns()
+        if now_ns - self._kept_house_ns >= HOUSEKEEPING_S * 1e9:
+            self._kept_house_ns = now_ns
+            self._outbox.turn()
+            self._report()
+
+    def _settle(self, result: Result) -> None:
+        match result.outcome:
+            case "done":
+                self._outbox.acknowledge(result.key)
+                self._monitor.acknowledged()
+            case "keep":
+                self._outbox.give_back(result.key)
+            case "strike":
+                if self._outbox.strike(result.key):
+                    _log.warning("a message was set aside: %s", self._output.health().last_error)
+            case "set_aside":
+                self._outbox.set_aside(result.key)
+                _log.warning("a message was set aside: %s", self._output.health().last_error)
+
+    def _introduce(self) -> None:
+        stamp = self._stamp()
+        self._outbox.add([self._encoder.status(stamp)])
+        if self._about is not None:
+            self._outbox.add([self._encoder.info(stamp, self._about)])
+        self._outbox.add(self._encoder.states(stamp))
+
+    def _report(self) -> None:
+        faults = self._monitor.faults(self._other_faults())
+        self._log_changes(frozenset(faults))
+        if self._monitor.due(faults):
+            health = self._monitor.report(
+                faults,
+                [source.health() for source in self._sources.values()],
+                self._outbox.health(),
+                self._output.health(),
+            )
+            dropped = sum(health.outbox.dropped.values())
+            self._dropping, self._dropped = dropped > self._dropped, dropped
+            self._queue([health])
+
+    def _other_faults(self) -> list[str]:
+        found = self._output.faults()
+        resting = {rule for pipeline in self._pipelines.values() for rule in pipeline.resting}
+        found += [f"alert_uncalibrated:{rule}" for rule in resting]
+        if self._outbox.damaged:
+            found.append("outbox_set_aside")
+        if not self._outbox.writable:
+            found.append("outbox_unwritable")
+        # While it lasts, each report finds that more was dropped since the one before.
+        if self._dropping or sum(self._outbox.dropped.values()) > self._dropped:
+            found.append("outbox_dropping")
+        return found
+
+    def _log_changes(self, faults: frozenset[str]) -> None:
+        for fault in sorted(faults - self._logged_faults):
+            _log.warning("fault: %s", fault)
+        for fault in sorted(self._logged_faults - faults):
+            _log.info("mended: %s", fault)
+        self._logged_faults = faults
+
+    def _stamp(self) -> Stamp:
+        up_ns = self._clock.monotonic_ns() - self._started_ns
+        return Stamp(
+            utc_ns=self._clock.utc_ns(), synced=self._clock.synced(), up_ms=up_ns // 1_000_000
+        )
+
+
+def _ended_by_restart(record: Alert | Event, now_ns: int) -> Alert | Event:
+    """The end of what an earlier start left open: as far as it was told."""
+    return msgspec.structs.replace(
+        record,
+        n=record.n + 1,
+        phase="end",
+        end_ns=record.start_ns + round(record.duration_s * 1e9),
+        made_ns=now_ns,
+        end_reason="restart",
+    )

@@ -1,0 +1,178 @@
+"""`edge-agent run`: the service, from the configuration to the last word."""
+
+import ipaddress
+import logging
+import os
+import platform
+import random
+import secrets
+import signal
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from edge_agent import bundle as bundles
+from edge_agent import configfile
+from edge_agent.bundle import Bundle
+from edge_agent.capture.open import open_source
+from edge_agent.classifier import Classifier
+from edge_agent.clock import Clock, SystemClock
+from edge_agent.commands.agent import Agent
+from edge_agent.config import Config, MqttConfig, TlsConfig
+from edge_agent.configfile import LoadedConfig
+from edge_agent.errors import ConfigError
+from edge_agent.health import Monitor, hardware
+from edge_agent.ids import Ids
+from edge_agent.messages import About, Encoder
+from edge_agent.mqtt import MqttOutput
+from edge_agent.outbox import Outbox
+from edge_agent.payloads import MicrophoneInfo
+from edge_agent.pipeline import Classifies, Pipeline
+from edge_agent.records import Samples
+
+__all__ = ["Agent", "about", "check_name", "client_id", "run"]
+
+_LOCAL_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
+_CREDENTIAL = "mqtt-password"
+
+
+class _Noticed:
+    """A classifier that tells the monitor of each answer."""
+
+    def __init__(self, classifier: Classifies, monitor: Monitor) -> None:
+        self._classifier = classifier
+        self._monitor = monitor
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self._classifier.labels
+
+    def scores(self, features: Samples) -> Samples:
+        scores = self._classifier.scores(features)
+        self._monitor.inference()
+        return scores
+
+
+def run(config_path: Path) -> int:
+    """Listen and deliver until SIGTERM or SIGINT, or until a recording's end.
+
+    Args:
+        config_path: The configuration's file.
+
+    Returns:
+        The exit code.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    loaded = configfile.load(config_path)
+    check_name(loaded.config)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    clock = SystemClock()
+    bundle = bundles.load(configfile.find(loaded.config.model.path, loaded.path.parent))
+    state_dir = loaded.path.parent / loaded.config.state_dir
+    max_bytes = round(loaded.config.outbox.max_mb * 1e6)
+    with closing(Outbox(state_dir, clock, max_bytes=max_bytes)) as outbox:
+        _agent(loaded, bundle, outbox, state_dir, clock).run(stop)
+    return 0
+
+
+def check_name(config: Config) -> None:
+    """Refuse the default name where others could bear it, too.
+
+    Raises:
+        ConfigError: The device is called `local` and the broker is another machine.
+    """
+    if config.site.device == "local" and not _is_loopback(config.mqtt.host):
+        raise ConfigError(
+            f"site.device: 'local' at the broker {config.mqtt.host}: two devices of one name "
+            "would throw each other out",
+            hint="Give the device a name of its own: `site: {device: ear-0042}`.",
+        )
+
+
+def client_id(config: Config) -> str:
+    """The name by which the broker knows this device."""
+    return config.mqtt.client_id or f"earshot-{config.site.site}-{config.site.device}"
+
+
+def about(config: Config, bundle: Bundle, config_sha256: str, started_ns: int) -> About:
+    """What `info` tells."""
+    return About(
+        config_sha256=config_sha256,
+        labels=tuple(label.id for label in bundle.labels),
+        microphones=tuple(
+            MicrophoneInfo(name=name, device=mic.path or mic.device, rate=mic.rate)
+            for name, mic in config.microphones.items()
+        ),
+        indicators=config.levels.indicators,
+        calibrations={},
+        hardware=hardware(),
+        os=platform.platform(),
+        python=platform.python_version(),
+        started_ns=started_ns,
+    )
+
+
+def _agent(
+    loaded: LoadedConfig, bundle: Bundle, outbox: Outbox, state_dir: Path, clock: Clock
+) -> Agent:
+    config = loaded.config
+    seed = secrets.randbits(64)
+    ids = Ids(seed, boot=f"{seed:016x}")
+    encoder = Encoder(
+        config.site, config.mqtt.root, config.alerts, bundle.name, bundle.model_sha256, ids.boot
+    )
+    monitor = Monitor(clock, config.microphones, state_dir, bundle.model_sha256, loaded.sha256)
+    output = MqttOutput(
+        _with_paths(config.mqtt, loaded),
+        client_id(config),
+        encoder.will(),
+        clock,
+        random.Random(secrets.randbits(64)),  # noqa: S311 # it spreads waits, it hides nothing
+    )
+    classifier = _Noticed(Classifier(bundle), monitor)
+    pipelines = {name: Pipeline(config, bundle, classifier, ids.new) for name in config.microphones}
+    sources = {
+        name: open_source(name, settings, clock, loaded.path.parent)
+        for name, settings in config.microphones.items()
+    }
+    return Agent(
+        sources,
+        pipelines,
+        encoder,
+        outbox,
+        output,
+        clock,
+        monitor,
+        about=about(config, bundle, loaded.sha256, clock.utc_ns()),
+    )
+
+
+def _with_paths(mqtt: MqttConfig, loaded: LoadedConfig) -> MqttConfig:
+    """The broker's settings with absolute paths, and systemd's credential where none is named."""
+    password = _absolute(mqtt.password_file, loaded)
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    if password is None and credentials is not None:
+        found = Path(credentials) / _CREDENTIAL
+        password = str(found) if found.exists() else None
+    tls = mqtt.tls and TlsConfig(
+        ca=_absolute(mqtt.tls.ca, loaded),
+        certificate=_absolute(mqtt.tls.certificate, loaded),
+        key=_absolute(mqtt.tls.key, loaded),
+    )
+    return msgspec.structs.replace(mqtt, password_file=password, tls=tls)
+
+
+def _absolute(path: str | None, loaded: LoadedConfig) -> str | None:
+    # Not looked for: a password or a certificate may come after the start.
+    return None if path is None else str(loaded.path.parent / path)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in _LOCAL_NAMES

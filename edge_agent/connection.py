@@ -1,0 +1,233 @@
+"""One connection to a broker, built, used and thrown away; the only door to paho.
+
+paho resends what it remembers at each reconnection, whatever the broker allows, and never gives up
+on a missing acknowledgement. So it is never asked to reconnect: a client lives for one connection
+and what it had in flight is simply still in the outbox. Its callbacks run on its own thread and
+only append to the owner's deque.
+"""
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, PayloadType
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge_agent.config import MqttConfig, TlsConfig
+from edge_agent.records import Message
+
+Version: TypeAlias = Literal["5", "3.1.1"]
+
+_PROTOCOLS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
+# Properties of CONNACK, by MQTT 5.0 section 3.2.2.3, and what holds where they are absent.
+_RECEIVE_MAXIMUM = 65535
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """CONNACK with success, and what the broker allows."""
+
+    receive_maximum: int
+    maximum_packet_size: int | None
+    """Bytes; None for no limit."""
+    retain_available: bool
+    maximum_qos: int
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """CONNACK with a reason, by the numbers of MQTT 5 also on 3.1.1."""
+
+    code: int
+    name: str
+
+
+class Unreachable(msgspec.Struct, frozen=True, kw_only=True):
+    """No connection came about: address, port, TLS, or a file that is needed for it."""
+
+    error: str
+
+
+class Lost(msgspec.Struct, frozen=True, kw_only=True):
+    """The connection ended; by the broker's reason where it gave one."""
+
+    code: int
+    name: str
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """PUBACK for a message."""
+
+    mid: int
+    code: int
+    name: str
+
+
+Happening: TypeAlias = Accepted | Refused | Unreachable | Lost | Answered
+
+
+class Connection:
+    """A client of paho for the length of one connection.
+
+    Args:
+        config: The broker.
+        client_id: Names the device to the broker.
+        will: What the broker publishes when the connection is lost.
+        version: Of the protocol.
+        notify: Called by other threads, after something was appended to `happened`.
+    """
+
+    def __init__(
+        self,
+        config: MqttConfig,
+        client_id: str,
+        will: Message,
+        version: Version,
+        notify: Callable[[], None],
+    ) -> None:
+        self.happened: deque[Happening] = deque()
+        self._config = config
+        self._version = version
+        self._notify = notify
+        self._dropped = False
+        five = version == "5"
+        self._client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            clean_session=None if five else True,
+            protocol=_PROTOCOLS[version],
+            reconnect_on_failure=False,
+        )
+        self._client.max_inflight_messages_set(config.window + 1)
+        self._client.will_set(will.topic, will.payload, qos=will.qos, retain=will.retain)
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_publish = self._on_publish
+        self._thread = threading.Thread(target=self._connect, name="mqtt-connect", daemon=True)
+
+    def start(self) -> None:
+        """Connect, which may take seconds, on a thread that ends with it."""
+        self._thread.start()
+
+    def publish(self, message: Message, *, retain: bool, expiry_s: int | None) -> int:
+        """Hand over a message; returns the number that its answer will carry."""
+        properties = None
+        if expiry_s is not None and self._version == "5":
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # paho's
+            properties.MessageExpiryInterval = expiry_s
+        payload: PayloadType = message.payload
+        info = self._client.publish(
+            message.topic, payload, qos=message.qos, retain=retain, properties=properties
+        )
+        return info.mid
+
+    def end(self) -> None:
+        """Take leave; the broker forgets the will."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def drop(self) -> None:
+        """Close without a word, so that the broker publishes the will."""
+        self._dropped = True
+        # Either the thread sees the mark when its connect() returns, or it is about to end.
+        self._thread.join(0.1)
+        if not self._thread.is_alive():
+            self._shut()
+
+    def _shut(self) -> None:
+        link = self._client.socket()
+        if isinstance(link, socket.socket):
+            # One that the broker has closed needs no shutting.
+            with contextlib.suppress(OSError):
+                link.shutdown(socket.SHUT_RDWR)
+        self._client.loop_stop()
+
+    def _connect(self) -> None:
+        try:
+            self._set_credentials()
+            self._client.connect(
+                self._config.host, self._config.port, keepalive=self._config.keepalive_s
+            )
+        except (OSError, ValueError) as error:
+            self._append(Unreachable(error=f"{type(error).__name__}: {error}"))
+            return
+        self._client.loop_start()
+        if self._dropped:
+            self._shut()
+
+    def _set_credentials(self) -> None:
+        if self._config.username is not None:
+            self._client.username_pw_set(self._config.username, self._password())
+        if self._config.tls is not None:
+            self._client.tls_set_context(_tls_context(self._config.tls))
+
+    def _password(self) -> str | None:
+        # Read at each connection, so that a new password needs no restart.
+        if self._config.password_file is None:
+            return None
+        return Path(self._config.password_file).read_text(encoding="utf-8").rstrip("\r\n")
+
+    def _append(self, happening: Happening) -> None:
+        self.happened.append(happening)
+        self._notify()
+
+    def _on_connect(
+        self,
+        _client: Client,
+        _userdata: object,
+        _flags: ConnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        if reason.is_failure:
+            self._append(Refused(code=reason.value, name=str(reason)))
+            return
+        limit = _property(properties, "MaximumPacketSize")
+        self._append(
+            Accepted(
+                receive_maximum=_property(properties, "ReceiveMaximum") or _RECEIVE_MAXIMUM,
+                maximum_packet_size=limit,
+                retain_available=_property(properties, "RetainAvailable") != 0,
+                maximum_qos=0 if _property(properties, "MaximumQoS") == 0 else 1,
+            )
+        )
+
+    def _on_disconnect(
+        self,
+        _client: Client,
+        _userdata: object,
+        _flags: DisconnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        self._append(Lost(code=reason.value, name=str(reason)))
+
+    def _on_publish(
+        self,
+        _client: Client,
+        _userdata: object,
+        mid: int,
+        reason: ReasonCode,
+        _properties: Properties,
+    ) -> None:
+        self._append(Answered(mid=mid, code=reason.value, name=str(reason)))
+
+
+def _tls_context(tls: TlsConfig) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=tls.ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls.certificate is not None:
+        context.load_cert_chain(tls.certificate, tls.key)
+    return context
+
+
+def _property(properties: Properties | None, name: str) -> int | None:
+    value: object = getattr(properties, name, None)
+    return value if isinstance(value, int) else None

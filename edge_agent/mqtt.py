@@ -1,0 +1,411 @@
+"""Delivery to one broker: when to connect, how much to hand over, what each refusal means.
+
+The worker calls `turn`, then `results`, then `send` for as many rows as there is `room`. Nothing
+here blocks it: connecting happens on a thread of its own, and paho's thread only reports. Back-off
+ends with a PUBACK and not with a CONNACK, for a broker that closes after each publish would
+otherwise be met once a second for ever.
+"""
+
+import random
+import threading
+from typing import Literal
+
+import msgspec
+
+from edge_agent.clock import Clock
+from edge_agent.config import MqttConfig
+from edge_agent.connection import (
+    Accepted,
+    Answered,
+    Connection,
+    Happening,
+    Lost,
+    Refused,
+    Unreachable,
+    Version,
+)
+from edge_agent.messages import expiry_s
+from edge_agent.records import Message, MqttHealth
+
+BACK_OFF_S = 60.0
+REFUSED_BACK_OFF_S = 300.0
+DENIED_S = (60.0, 3600.0)
+"""How long a topic rests after its first denial, and at most."""
+QUICK_S = 1.0
+TWIN_S = 10.0
+AWAY_S = 60.0
+FAREWELL_S = 2.0
+BACKLOG_WAIT_S = 30.0
+"""Devices that come back together begin to drain at different times, up to this one."""
+_PACKET_OVERHEAD_BYTES = 32
+
+# Reason codes of MQTT 5.0, section 2.4.
+_UNSUPPORTED_VERSION = 0x84
+_REFUSED = frozenset({0x85, 0x86, 0x87, 0x8A, 0x8C})
+_TAKEN_OVER = 0x8E
+_RETAIN_NOT_SUPPORTED = 0x9A
+_QOS_NOT_SUPPORTED = 0x9B
+_OTHER_SERVER = frozenset({0x9C, 0x9D})
+_NO_SUBSCRIBERS = 0x10
+_NOT_AUTHORIZED = 0x87
+_BUSY = frozenset({0x97, 0x80})
+_ID_IN_USE = 0x91
+_TOO_LARGE = 0x95
+_RECEIVE_MAXIMUM = 0x93
+_RATE_TOO_HIGH = 0x96
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a row: delivered, to be sent again, refused, or never to be sent."""
+
+    key: int
+    outcome: Literal["done", "keep", "strike", "set_aside"]
+
+
+class _Sent(msgspec.Struct, frozen=True, kw_only=True):
+    key: int
+    message: Message
+    sent_ns: int
+
+
+class _Rest(msgspec.Struct, frozen=True, kw_only=True):
+    until_ns: int
+    last_s: float
+
+
+class MqttOutput:
+    """The broker as the worker sees it.
+
+    Args:
+        config: The broker; its paths are absolute.
+        client_id: Names the device to the broker.
+        will: What the broker says of a lost connection.
+        clock: For back-off and time-outs.
+        rng: Spreads the back-off and the start of a drain.
+        backlog_wait_s: The drain begins after a random share of this.
+    """
+
+    name = "mqtt"
+
+    def __init__(
+        self,
+        config: MqttConfig,
+        client_id: str,
+        will: Message,
+        clock: Clock,
+        rng: random.Random,
+        *,
+        backlog_wait_s: float = BACKLOG_WAIT_S,
+    ) -> None:
+        self._config = config
+        self._client_id = client_id
+        self._will = will
+        self._clock = clock
+        self._rng = rng
+        self._backlog_wait_s = backlog_wait_s
+        self._wake = threading.Event()
+        self._version: Version = "3.1.1" if config.version == "3.1.1" else "5"
+        self._connection: Connection | None = None
+        self._accepted: Accepted | None = None
+        self._newly_connected = False
+        self._connected_ns = 0
+        self._away_since_ns = clock.monotonic_ns()
+        self._next_try_ns = 0
+        self._tries = 0
+        self._sent: dict[int, _Sent] = {}
+        self._results: list[Result] = []
+        self._last_sent_ns = 0
+        self._quick_losses = 0
+        self._twin_losses = 0
+        self._careful = False
+        self._pause_until_ns = 0
+        self._pause_s = 0.0
+        self._rests: dict[str, _Rest] = {}
+        self._rate_share = 1.0
+        self._rate_cut_ns = 0
+        self._backlog_from_ns = 0
+        self._tokens = 0.0
+        self._tokens_ns = 0
+        self._connects = 0
+        self._unheard = 0
+        self._last_error: str | None = None
+        self._refusal: str | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has accepted us."""
+        return self._accepted is not None
+
+    def turn(self) -> None:
+        """Take in what happened, and connect or give up where it is time."""
+        self._wake.clear()
+        connection = self._connection
+        while connection is not None and connection is self._connection and connection.happened:
+            self._handle(connection.happened.popleft())
+        now_ns = self._clock.monotonic_ns()
+        if self._connection is None:
+            if now_ns >= self._next_try_ns:
+                self._connect()
+        elif self._overdue(now_ns):
+            self._last_error = f"no PUBACK for {self._config.ack_timeout_s:g} s"
+            self._leave()
+        self._recover(now_ns)
+
+    def take_newly_connected(self) -> bool:
+        """Whether a connection came about since this was last asked."""
+        new, self._newly_connected = self._newly_connected, False
+        return new
+
+    def results(self) -> list[Result]:
+        """What became of rows since this was last asked."""
+        results, self._results = self._results, []
+        return results
+
+    def room(self) -> int:
+        """How many rows may be handed over now."""
+        if self._accepted is None or self._accepted.maximum_qos == 0:
+            return 0
+        if self._clock.monotonic_ns() < self._pause_until_ns:
+            return 0
+        return max(0, self._window() - len(self._sent))
+
+    def backlog_room(self) -> int:
+        """How many of them may be backlog."""
+        now_ns = self._clock.monotonic_ns()
+        if now_ns < self._backlog_from_ns:
+            return 0
+        rate = self._config.drain_per_s * self._rate_share
+        earned = (now_ns - max(self._tokens_ns, self._backlog_from_ns)) / 1e9 * rate
+        self._tokens = min(max(rate, 1.0), self._tokens + earned)
+        self._tokens_ns = now_ns
+        return int(self._tokens)
+
+    def blocked(self) -> frozenset[str]:
+        """Topics that the broker denies and that rest."""
+        now_ns = self._clock.monotonic_ns()
+        return frozenset(topic for topic, rest in self._rests.items() if now_ns < rest.until_ns)
+
+    def send(self, key: int, message: Message, *, backlog: bool = False) -> None:
+        """Hand over a row; its result follows."""
+        if self._connection is None or self._accepted is None:
+            self._results.append(Result(key=key, outcome="keep"))
+            return
+        limit = self._accepted.maximum_packet_size
+        size = len(message.payload) + len(message.topic.encode()) + _PACKET_OVERHEAD_BYTES
+        if limit is not None and size > limit:
+            self._last_error = f"{message.topic}: {size} bytes, the broker takes {limit}"
+            self._results.append(Result(key=key, outcome="set_aside"))
+            return
+        if backlog:
+            self._tokens -= 1
+        retain = message.retain and self._accepted.retain_available
+        mid = self._connection.publish(message, retain=retain, expiry_s=expiry_s(message.topic))
+        self._last_sent_ns = self._clock.monotonic_ns()
+        self._sent[mid] = _Sent(key=key, message=message, sent_ns=self._last_sent_ns)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until something happened, at most so long."""
+        self._wake.wait(seconds)
+
+    def close(self, farewell: Message) -> None:
+        """Say goodbye if the broker is there, and end the connection.
+
+        Args:
+            farewell: The last status; without its PUBACK the broker shall publish the will.
+        """
+        if self._connection is not None and self._accepted is not None:
+            self.send(-1, farewell)
+            deadline_ns = self._clock.monotonic_ns() + round(FAREWELL_S * 1e9)
+            while self._pending(-1) and self._clock.monotonic_ns() < deadline_ns:
+                self._wake.wait(0.05)
+                self._wake.clear()
+                while self._connection is not None and self._connection.happened:
+                    self._handle(self._connection.happened.popleft())
+        if self._connection is not None:
+            if self._pending(-1) or self._accepted is None:
+                self._connection.drop()
+            else:
+                self._connection.end()
+        self._connection = self._accepted = None
+
+    def health(self) -> MqttHealth:
+        """How the connection does."""
+        return MqttHealth(
+            version=self._version if self._connects else None,
+            connects=self._connects,
+            last_error=self._last_error,
+            window=self._window(),
+            unheard=self._unheard,
+        )
+
+    def faults(self) -> list[str]:
+        """What is wrong with the broker, by the names of docs/faults.md."""
+        found = [f"mqtt_denied:{topic}" for topic in sorted(self._rests)]
+        if self._refusal is not None:
+            found.append(self._refusal)
+        if self._twin_losses >= 3:
+            found.append("mqtt_twin")
+        if self._accepted is None:
+            if self._clock.monotonic_ns() - self._away_since_ns >= AWAY_S * 1e9:
+                found.append("mqtt_away")
+            return found
+        if not self._accepted.retain_available:
+            found.append("mqtt_no_retain")
+        if self._accepted.maximum_qos == 0:
+            found.append("mqtt_no_qos")
+        return found
+
+    def _window(self) -> int:
+        if self._careful:
+            return 1
+        allowed = self._accepted.receive_maximum if self._accepted else self._config.window
+        return min(self._config.window, allowed)
+
+    def _pending(self, key: int) -> bool:
+        return any(sent.key == key for sent in self._sent.values())
+
+    def _overdue(self, now_ns: int) -> bool:
+        oldest_ns = min((sent.sent_ns for sent in self._sent.values()), default=now_ns)
+        return now_ns - oldest_ns > self._config.ack_timeout_s * 1e9
+
+    def _connect(self) -> None:
+        self._connection = Connection(
+            self._config, self._client_id, self._will, self._version, self._wake.set
+        )
+        self._connection.start()
+
+    def _recover(self, now_ns: int) -> None:
+        if self._accepted and now_ns - self._connected_ns > TWIN_S * 1e9:
+            self._careful = False
+            self._quick_losses = self._twin_losses = 0
+        if self._rate_share < 1 and now_ns - self._rate_cut_ns > 60e9:
+            self._rate_share = min(1.0, self._rate_share * 2)
+            self._rate_cut_ns = now_ns
+
+    def _handle(self, happening: Happening) -> None:
+        match happening:
+            case Accepted():
+                self._on_accepted(happening)
+            case Refused():
+                self._on_refused(happening)
+            case Unreachable():
+                self._last_error = happening.error
+                self._twin_losses = 0
+                self._leave()
+            case Answered():
+                self._on_answered(happening)
+            case Lost():
+                self._on_lost(happening)
+
+    def _on_accepted(self, accepted: Accepted) -> None:
+        now_ns = self._clock.monotonic_ns()
+        self._accepted = accepted
+        self._newly_connected = True
+        self._connected_ns = now_ns
+        self._connects += 1
+        self._refusal = None
+        self._backlog_from_ns = now_ns + round(self._rng.random() * self._backlog_wait_s * 1e9)
+        self._tokens = 0.0
+
+    def _on_refused(self, refused: Refused) -> None:
+        if (
+            refused.code == _UNSUPPORTED_VERSION
+            and self._config.version == "auto"
+            and self._version == "5"
+        ):
+            self._version = "3.1.1"
+            self._discard()
+            self._next_try_ns = 0
+            return
+        self._last_error = f"refused: {refused.name}"
+        if refused.code in _OTHER_SERVER:
+            self._refusal = "mqtt_moved"
+        elif refused.code in _REFUSED or refused.code in (_UNSUPPORTED_VERSION, _QOS_NOT_SUPPORTED):
+            self._refusal = f"mqtt_refused:{refused.name}"
+        cap_s = REFUSED_BACK_OFF_S if refused.code in _REFUSED else BACK_OFF_S
+        self._leave(cap_s)
+
+    def _on_answered(self, answer: Answered) -> None:
+        sent = self._sent.pop(answer.mid, None)
+        if sent is None:
+            return
+        outcome: Literal["done", "keep", "strike"] = "done"
+        if answer.code in (0, _NO_SUBSCRIBERS):
+            self._on_delivered(sent, answer)
+        elif answer.code == _NOT_AUTHORIZED:
+            self._deny(sent.message.topic)
+            outcome = "keep"
+        elif answer.code in _BUSY:
+            self._pause()
+            outcome = "keep"
+        elif answer.code == _ID_IN_USE:
+            outcome = "keep"
+        else:
+            outcome = "strike"
+        self._results.append(Result(key=sent.key, outcome=outcome))
+        if outcome != "done":
+            self._last_error = f"{sent.message.topic}: {answer.name}"
+        if answer.code == _ID_IN_USE:
+            self._leave()
+
+    def _on_delivered(self, sent: _Sent, answer: Answered) -> None:
+        self._tries = 0
+        self._pause_s = 0.0
+        self._rests.pop(sent.message.topic, None)
+        if answer.code == _NO_SUBSCRIBERS:
+            self._unheard += 1
+
+    def _on_lost(self, lost: Lost) -> None:
+        now_ns = self._clock.monotonic_ns()
+        self._last_error = f"lost: {lost.name}"
+        was_up = self._accepted is not None
+        quick = bool(self._sent) and now_ns - self._last_sent_ns < QUICK_S * 1e9
+        if was_up and (lost.code == _TOO_LARGE or quick):
+            self._quick_losses += 2 if lost.code == _TOO_LARGE else 1
+            if self._careful and len(self._sent) == 1:
+                (sent,) = self._sent.values()
+                self._results.append(Result(key=sent.key, outcome="strike"))
+                self._sent.clear()
+            self._careful = self._quick_losses >= 2
+        elif was_up and now_ns - self._connected_ns < TWIN_S * 1e9:
+            self._twin_losses += 1
+        if lost.code == _TAKEN_OVER:
+            self._twin_losses = 3
+        if lost.code in (_RECEIVE_MAXIMUM, _RATE_TOO_HIGH):
+            self._cut_rate()
+        self._leave()
+
+    def _deny(self, topic: str) -> None:
+        rest = self._rests.get(topic)
+        first_s, most_s = DENIED_S
+        rest_s = first_s if rest is None else min(most_s, 2 * rest.last_s)
+        until_ns = self._clock.monotonic_ns() + round(rest_s * 1e9)
+        self._rests[topic] = _Rest(until_ns=until_ns, last_s=rest_s)
+
+    def _pause(self) -> None:
+        self._pause_s = min(BACK_OFF_S, max(1.0, 2 * self._pause_s))
+        self._pause_until_ns = self._clock.monotonic_ns() + round(self._pause_s * 1e9)
+        self._cut_rate()
+
+    def _cut_rate(self) -> None:
+        self._rate_share = max(1 / 64, self._rate_share / 2)
+        self._rate_cut_ns = self._clock.monotonic_ns()
+
+    def _leave(self, cap_s: float | None = None) -> None:
+        """Throw the connection away and come back later."""
+        self._discard()
+        cap_s = BACK_OFF_S if cap_s is None else cap_s
+        back_off_s = min(cap_s, 2.0**self._tries) * self._rng.uniform(0.5, 1.5)
+        if self._twin_losses >= 3:
+            back_off_s = self._rng.uniform(60, 300)
+        self._tries = min(self._tries + 1, 20)
+        self._next_try_ns = self._clock.monotonic_ns() + round(back_off_s * 1e9)
+
+    def _discard(self) -> None:
+        if self._connection is not None:
+            self._connection.drop()
+        if self._accepted is not None:
+            self._away_since_ns = self._clock.monotonic_ns()
+        self._connection = self._accepted = None
+        self._results += [Result(key=s.key, outcome="keep") for s in self._sent.values()]
+        self._sent.clear()
