@@ -9,10 +9,25 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$(?!\n)")]
+Name = Annotated[
+    str,
+    Meta(
+        description="up to 63 of a-z, 0-9, - and _, beginning with a letter or digit",
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$(?!\n)",
+    ),
+]
 """Site, device, rule, microphone: safe in a topic and in Home Assistant's ids."""
-LabelId = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,64}$(?!\n)")]
-Root = Annotated[str, Meta(pattern=r"^[a-z0-9_-]+(/[a-z0-9_-]+)*$(?!\n)", max_length=100)]
+LabelId = Annotated[
+    str, Meta(description="up to 64 of a-z, 0-9 and _", pattern=r"^[a-z0-9_]{1,64}$(?!\n)")
+]
+Root = Annotated[
+    str,
+    Meta(
+        description="up to 100 of a-z, 0-9, - and _, with / between levels",
+        pattern=r"^[a-z0-9_-]+(/[a-z0-9_-]+)*$(?!\n)",
+        max_length=100,
+    ),
+]
 Score = Annotated[float, Meta(gt=0, lt=1)]
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]

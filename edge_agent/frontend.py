@@ -6,9 +6,7 @@ is (MFCC). Frames start at the first sample and never reach beyond the last: not
 nothing is padded. A patch is what a network sees: a run of frames, or statistics of one.
 
 The bytes of a frame depend on its samples and on its index in the stream, never on how the stream
-was cut. A matrix product rounds a row by its place among the rows, and on some processors an FFT
-does too, so frames are computed in tiles of `patch_hop` rows counted from the first sample. In the
-FFT a tile fills whole groups of four rows, the widest group that numpy computes at once.
+was cut: frames are computed in tiles of `patch_hop` rows counted from the first sample.
 """
 
 import hashlib
@@ -22,19 +20,23 @@ import numpy.typing as npt
 
 from edge_agent.config import FrontendSettings
 from edge_agent.records import Samples
+from edge_agent.transform import (
+    DELTA_REACH,
+    NUMPY_2,
+    Doubles,
+    Engine,
+    Reals,
+    cosines,
+    mel_weights,
+    summary,
+)
 
 Mode: TypeAlias = Literal["auto", "exact", "fast"]
-Doubles: TypeAlias = npt.NDArray[np.float64]
 
 _FLOAT32 = np.dtype(np.float32)
-_NUMPY_2 = int(np.__version__.split(".")[0]) >= 2
-_FFT_ROWS = 4
-_STREAM_TILES = 4
+# Enough for a second of sound beside what was left over: one call instead of two.
+_STREAM_TILES = 6
 _BATCH_TILES = 20
-_BANDS_AT_ONCE = 8
-_DB_PER_NEPER = 10.0 / math.log(10.0)
-# The regression reaches four frames to either side: librosa's default of nine.
-_DELTA_REACH = 4
 
 
 class Patch(msgspec.Struct, frozen=True):
@@ -58,8 +60,8 @@ class Frames:
     def __init__(self, settings: FrontendSettings, mode: Mode = "auto") -> None:
         check(settings, device=False)
         if mode == "auto":
-            mode = "fast" if _NUMPY_2 else "exact"
-        if mode == "fast" and not _NUMPY_2:
+            mode = "fast" if NUMPY_2 else "exact"
+        if mode == "fast" and not NUMPY_2:
             raise ValueError(
                 f"mode fast needs numpy 2, this is {np.__version__}: its FFT is float64"
             )
@@ -73,8 +75,8 @@ class Frames:
         self._buffer = np.zeros(self._overlap + _STREAM_TILES * self._step, np.float32)
         self._fill = 0
         self._nothing = np.empty((0, self.values), np.float32)
-        self._engine = _Engine(settings, self.mode, _STREAM_TILES)
-        self._batch_engine: _Engine | None = None
+        self._engine = Engine(settings, self.mode, _STREAM_TILES)
+        self._batch_engine: Engine | None = None
         self._windows = self._framed(self._buffer, _STREAM_TILES)
 
     def batch(self, samples: Samples) -> Samples:
@@ -146,10 +148,10 @@ class Frames:
             self._buffer[: self._fill - used] = self._buffer[used : self._fill]
             self._fill -= used
 
-    def _fill_batch(self, samples: Samples, out: Samples | Doubles) -> None:
+    def _fill_batch(self, samples: Samples, out: Reals) -> None:
         _require_samples(samples)
         if self._batch_engine is None:
-            self._batch_engine = _Engine(self._settings, self.mode, _BATCH_TILES)
+            self._batch_engine = Engine(self._settings, self.mode, _BATCH_TILES)
         whole = len(out) // self._tile
         windows = self._framed(samples, whole)
         for start in range(0, whole, _BATCH_TILES):
@@ -226,7 +228,7 @@ class Patches:
         return patches
 
     def _features(self, frames: Samples) -> Samples:
-        values = _summary(frames, self._settings.kind)
+        values = summary(frames, self._settings.kind)
         features = (values - self._mean) / self._std
         if self._settings.clip is not None:
             np.clip(features, -self._settings.clip, self._settings.clip, out=features)
@@ -254,10 +256,10 @@ def check(settings: FrontendSettings, *, device: bool = True) -> None:
         )
     if settings.kind != "logmel" and settings.n_mfcc > settings.n_mels:
         raise ValueError(f"n_mfcc {settings.n_mfcc} exceeds n_mels {settings.n_mels}")
-    if settings.kind == "mfcc_stats" and settings.patch <= 2 * _DELTA_REACH:
+    if settings.kind == "mfcc_stats" and settings.patch <= 2 * DELTA_REACH:
         raise ValueError(f"patch {settings.patch} is too short for deltas: 9 frames at least")
     _check_constants(settings)
-    empty = np.flatnonzero(_mel_weights(settings).max(axis=1) == 0.0)
+    empty = np.flatnonzero(mel_weights(settings).max(axis=1) == 0.0)
     if empty.size:
         raise ValueError(
             f"mel bands {empty.tolist()} hold no FFT bin: fewer n_mels than {settings.n_mels}, "
@@ -319,7 +321,26 @@ def clip_features(
         db -= max(10.0 * math.log10(ref), least)
     if top_db is not None and db.size:
         np.maximum(db, db.max() - top_db, out=db)
-    return db if settings.kind == "logmel" else db @ _cosines(settings).T
+    if settings.kind == "logmel":
+        return db
+    coefficients: Doubles = db @ cosines(settings).T
+    return coefficients
+
+
+def from_levels(levels: Samples, settings: FrontendSettings) -> Samples:
+    """Features of log-mel patches (n, patch, n_mels) that were mixed as power: (n, *shape).
+
+    For the laboratory, which mixes cached frames; standardisation and clip are the settings'.
+    """
+    frames = levels
+    if settings.kind != "logmel":
+        frames = (levels @ cosines(settings).T.astype(np.float32)).astype(np.float32)
+    values = np.stack([summary(patch, settings.kind) for patch in frames])
+    mean, std = np.array(settings.mean, np.float32), np.array(settings.std, np.float32)
+    features: Samples = (values - mean) / std
+    if settings.clip is not None:
+        np.clip(features, -settings.clip, settings.clip, out=features)
+    return features
 
 
 def golden_signals(length: int = 16064) -> dict[str, Samples]:
@@ -342,64 +363,6 @@ def golden_signals(length: int = 16064) -> dict[str, Samples]:
         "square": np.where(index // 37 % 2 == 0, 32767, -32767),
     }
     return {name: (signal / 32768.0).astype(np.float32) for name, signal in signals.items()}
-
-
-class _Engine:
-    """Workspaces for a number of tiles, and the steps from windows of samples to features."""
-
-    def __init__(self, settings: FrontendSettings, mode: str, tiles: int) -> None:
-        real, complex_ = (
-            (np.float32, np.complex64) if mode == "fast" else (np.float64, np.complex128)
-        )
-        tile = settings.patch_hop
-        rows = -(-tile // _FFT_ROWS) * _FFT_ROWS
-        bins = settings.n_fft // 2 + 1
-        self._tile, self._rows = tile, rows
-        self._window = _hann(settings).astype(real)
-        self._windowed = np.zeros((tiles, rows, settings.n_fft), real)
-        self._spectra = np.zeros((tiles, rows, bins), complex_)
-        self._power = self._spectra.view(real)
-        self._levels = np.zeros((tiles, rows, settings.n_mels), real)
-        self._bands = _banded(_mel_weights(settings) * settings.n_fft**2, real)
-        self._offset = settings.floor == "offset"
-        self._floor = real(settings.floor_value)
-        self._scale = real(_DB_PER_NEPER)
-        self._cosines = None
-        if settings.kind != "logmel":
-            self._cosines = np.ascontiguousarray(_cosines(settings).T, dtype=real)
-
-    def run(self, windows: Samples, out: Samples | Doubles) -> None:
-        """Compute (tiles, tile, n_fft) samples into (tiles * tile, values) features."""
-        tiles = len(windows)
-        windowed, power = self._windowed[:tiles], self._power[:tiles]
-        levels = self._levels[:tiles]
-        np.multiply(windows, self._window, out=windowed[:, : self._tile])
-        _transform(windowed, self._spectra[:tiles])
-        np.square(power, out=power)
-        for columns, bands, weights in self._bands:
-            np.matmul(power[:, :, columns], weights, out=levels[:, :, bands])
-        if self._offset:
-            np.add(levels, self._floor, out=levels)
-        else:
-            np.maximum(levels, self._floor, out=levels)
-        np.log(levels, out=levels)
-        shaped = out.reshape(tiles, self._tile, -1)
-        if self._cosines is None:
-            np.multiply(levels[:, : self._tile], self._scale, out=shaped, casting="same_kind")
-        else:
-            np.multiply(levels, self._scale, out=levels)
-            np.matmul(levels[:, : self._tile], self._cosines, out=shaped, casting="same_kind")
-
-
-def _transform(
-    windowed: Samples | Doubles, spectra: npt.NDArray[np.complex64] | npt.NDArray[np.complex128]
-) -> None:
-    # Any other norm than "forward" makes numpy compute float32 in float64 and cast twice, since
-    # the scale of the default one is an integer. For powers of two the factor 1/n is exact.
-    if _NUMPY_2:
-        np.fft.rfft(windowed, norm="forward", out=spectra)
-    else:
-        spectra[...] = np.fft.rfft(windowed, norm="forward")
 
 
 def _require_samples(samples: Samples) -> None:
@@ -425,105 +388,6 @@ def _check_constants(settings: FrontendSettings) -> None:
             f"mean and std hold {len(settings.mean)} and {len(settings.std)} values: "
             f"one each, or {values} each"
         )
-
-
-def _summary(frames: Samples, kind: str) -> Samples:
-    """What `kind` makes of a patch of frames, (patch, values)."""
-    if kind in {"logmel", "mfcc"}:
-        return frames
-    rows = frames.astype(np.float64)
-    mean = rows.mean(axis=0)
-    if kind == "mfcc_mean":
-        return mean.astype(np.float32)
-    std = np.sqrt(np.square(rows - mean).mean(axis=0))
-    dynamics = np.sqrt(np.square(_delta(rows)).mean(axis=0))
-    return np.concatenate((mean, std, dynamics)).astype(np.float32)
-
-
-def _delta(rows: Doubles) -> Doubles:
-    """Slope per frame by regression over nine frames, where all nine exist."""
-    inner = len(rows) - 2 * _DELTA_REACH
-    total = np.zeros((inner, rows.shape[1]))
-    for n in range(1, _DELTA_REACH + 1):
-        ahead = rows[_DELTA_REACH + n : _DELTA_REACH + n + inner]
-        behind = rows[_DELTA_REACH - n : _DELTA_REACH - n + inner]
-        total += n * (ahead - behind)
-    return total / (2 * sum(n * n for n in range(1, _DELTA_REACH + 1)))
-
-
-def _hann(settings: FrontendSettings) -> Doubles:
-    length = settings.win_length
-    window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(length) / length)
-    before = (settings.n_fft - length) // 2
-    return np.pad(window, (before, settings.n_fft - length - before))
-
-
-def _mel_weights(settings: FrontendSettings) -> Doubles:
-    """Triangles over the FFT's bins, (n_mels, n_fft // 2 + 1)."""
-    to_mel, to_hz = (_htk_mel, _htk_hz) if settings.scale == "htk" else (_slaney_mel, _slaney_hz)
-    low, high = to_mel(np.array([settings.fmin, settings.fmax]))
-    edges = to_hz(np.linspace(low, high, settings.n_mels + 2))[:, None]
-    bins = np.arange(settings.n_fft // 2 + 1) * (settings.rate / settings.n_fft)
-    lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
-    rising = (bins - lower) / (centre - lower)
-    falling = (upper - bins) / (upper - centre)
-    weights = np.maximum(0.0, np.minimum(rising, falling))
-    return weights * (2.0 / (upper - lower)) if settings.norm == "slaney" else weights
-
-
-def _htk_mel(hz: Doubles) -> Doubles:
-    return 2595.0 * np.log10(1.0 + hz / 700.0)
-
-
-def _htk_hz(mel: Doubles) -> Doubles:
-    return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
-
-
-def _slaney_mel(hz: Doubles) -> Doubles:
-    above = 15.0 + 27.0 * np.log(np.maximum(hz, 1000.0) / 1000.0) / math.log(6.4)
-    return np.where(hz < 1000.0, hz * 0.015, above)
-
-
-def _slaney_hz(mel: Doubles) -> Doubles:
-    above = 1000.0 * np.exp(math.log(6.4) / 27.0 * (np.maximum(mel, 15.0) - 15.0))
-    return np.where(mel < 15.0, mel / 0.015, above)
-
-
-def _banded(
-    weights: Doubles, real: type[np.float32] | type[np.float64]
-) -> list[tuple[slice, slice, Samples | Doubles]]:
-    """Groups of bands, each with the columns of squared parts that it weighs.
-
-    Real and imaginary parts stand side by side, so every weight stands twice and the product adds
-    the two squares.
-    """
-    groups = []
-    for first in range(0, len(weights), _BANDS_AT_ONCE):
-        some = weights[first : first + _BANDS_AT_ONCE]
-        used = np.flatnonzero(some.max(axis=0))
-        low, high = int(used[0]), int(used[-1]) + 1
-        twice = np.repeat(some[:, low:high].T, 2, axis=0)
-        groups.append(
-            (
-                slice(2 * low, 2 * high),
-                slice(first, first + len(some)),
-                np.ascontiguousarray(twice, dtype=real),
-            )
-        )
-    return groups
-
-
-def _cosines(settings: FrontendSettings) -> Doubles:
-    """DCT-II, orthonormal, with the lifter in it: (n_mfcc, n_mels)."""
-    k = np.arange(settings.n_mfcc)[:, None]
-    b = np.arange(settings.n_mels)
-    rows = math.sqrt(2.0 / settings.n_mels) * np.cos(
-        np.pi * k * (2 * b + 1) / (2 * settings.n_mels)
-    )
-    rows[0] *= math.sqrt(0.5)
-    if settings.lifter:
-        rows *= 1.0 + settings.lifter / 2.0 * np.sin(np.pi * (k + 1) / settings.lifter)
-    return rows
 
 
 def _congruential_noise(length: int) -> npt.NDArray[np.int64]:

@@ -7,7 +7,7 @@ data sets; a clip without either is its own group.
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -149,15 +149,14 @@ def by_fold(clips: Sequence[Clip]) -> tuple[Split, ...]:
             f"{len(folds)} fold(s) in {len(clips)} clips: two or more are needed",
             hint="Fill the manifest's column `fold` with the data set's official folds.",
         )
-    return tuple(
-        _split(f"fold {fold}", clips, lambda clip, fold=fold: clip.fold == fold) for fold in folds
-    )
+    return tuple(_fold_against_rest(clips, fold) for fold in folds)
 
 
-def _split(name: str, clips: Sequence[Clip], is_test: Callable[[Clip], bool]) -> Split:
+def _fold_against_rest(clips: Sequence[Clip], fold: int) -> Split:
+    name = f"fold {fold}"
     with_fold = [clip for clip in clips if clip.fold is not None]
-    train = tuple(clip for clip in with_fold if not is_test(clip))
-    test = tuple(clip for clip in with_fold if is_test(clip))
+    train = tuple(clip for clip in with_fold if clip.fold != fold)
+    test = tuple(clip for clip in with_fold if clip.fold == fold)
     shared = groups(train) & groups(test)
     if shared:
         raise BuildError(

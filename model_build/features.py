@@ -50,6 +50,12 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
         """For each row the index of its clip."""
         return np.repeat(np.arange(len(self.clips)), np.diff(self.starts))
 
+    def rows_of(self, clips: Indices) -> tuple[Halves, Indices]:
+        """The rows of some clips, and for each of them the index of its clip."""
+        owners = self.owners()
+        wanted = np.flatnonzero(np.isin(owners, clips))
+        return self.rows[wanted], owners[wanted]
+
     def chosen(self, wanted: Sequence[Clip]) -> Indices:
         """Indices of the clips that are among those wanted."""
         paths = {clip.path for clip in wanted}
@@ -74,9 +80,7 @@ def looped(samples: Samples, length: int) -> Samples:
     return np.ascontiguousarray(np.resize(samples, length))
 
 
-def patches(
-    clips: Sequence[Clip], root: Path, settings: FrontendSettings, cache: Path
-) -> Features:
+def patches(clips: Sequence[Clip], root: Path, settings: FrontendSettings, cache: Path) -> Features:
     """Raw patches of each clip, as `evaluate` cuts them: clips shorter than a patch are looped."""
     front = Patches(raw(settings))
 

@@ -75,9 +75,7 @@ STREET: tuple[Sound, ...] = (
 )
 
 URBANSOUND8K: tuple[str, ...] = tuple(
-    sorted(
-        label for sound in STREET for origin, label in sound.sources if origin == "urbansound8k"
-    )
+    sorted(label for sound in STREET for origin, label in sound.sources if origin == "urbansound8k")
 )
 """The ten classes of the set itself, in its own (alphabetical) order."""
 

@@ -176,7 +176,7 @@ class _Cutter:
 
     def push(self, frames: Frames) -> None:
         """Take the next frames of the recording, of any number."""
-        bad = ~(np.abs(frames) <= _LIMIT).all(axis=1)
+        bad = _bad(frames)
         borders = np.flatnonzero(np.diff(bad)) + 1
         mono = _mixed_down(np.where(bad[:, np.newaxis], np.float32(0.0), frames))
         for begin, end in _runs(borders.tolist(), len(frames)):
@@ -244,7 +244,7 @@ def read_recording(path: Path) -> tuple[Samples, int]:
     rate, channels = _examined(path)
     parts: list[Samples] = []
     for frames in _decoded(path, rate, channels):
-        bad = int(np.count_nonzero(~(np.abs(frames) <= _LIMIT).all(axis=1)))
+        bad = int(np.count_nonzero(_bad(frames)))
         if bad:
             raise AudioError(
                 f"{path}: {bad} samples are not finite or beyond {_LIMIT:g} times full scale",
@@ -254,9 +254,16 @@ def read_recording(path: Path) -> tuple[Samples, int]:
     return np.concatenate(parts), rate
 
 
+def _bad(frames: Frames) -> npt.NDArray[np.bool_]:
+    sound: npt.NDArray[np.bool_] = np.abs(frames) <= _LIMIT
+    bad: npt.NDArray[np.bool_] = np.logical_not(np.logical_and.reduce(sound, axis=1))
+    return bad
+
+
 def _mixed_down(frames: Frames) -> Samples:
     # In float64 the mean of equal channels is exactly that channel, however many there are.
-    return frames.mean(axis=1, dtype=np.float64).astype(np.float32)
+    mono: Samples = frames.mean(axis=1, dtype=np.float64).astype(np.float32)
+    return mono
 
 
 def _runs(borders: list[int], length: int) -> list[tuple[int, int]]:

@@ -13,6 +13,8 @@ _TIME_CONSTANT_S = 120.0
 _SLEW = 500e-6
 _STEP_NS = _NS // 2
 _LOST_AFTER_S = 10.0
+_SETTLING_S = 5.0
+"""A block is late at times but never early, so at first the line moves to the earliest."""
 
 
 class Timeline:
@@ -31,6 +33,7 @@ class Timeline:
         self._first = 0
         self._line_ns = 0.0
         self._late_s = 0.0
+        self._settled_s = 0.0
 
     def restart(self) -> None:
         """Lay the next block where it arrives: there was a gap of unknown length before it."""
@@ -64,9 +67,13 @@ class Timeline:
         # A burst after a stall is late for a moment; what stays late lost sound before it.
         self._late_s = self._late_s + duration_s if error_ns > _STEP_NS else 0.0
         if not self._anchored or self._late_s > _LOST_AFTER_S:
-            self._anchored, self._late_s, place_ns = True, 0.0, float(monotonic_ns)
+            self._anchored, self._late_s, self._settled_s = True, 0.0, 0.0
+            place_ns = float(monotonic_ns)
+        elif error_ns < 0 and self._settled_s < _SETTLING_S:
+            place_ns += max(error_ns, -duration_s * _NS / 2)
         else:
             place_ns += _slewed(error_ns, duration_s)
+        self._settled_s += duration_s
         self._first, self._line_ns = first, place_ns
 
     def _follow_utc(self, duration_s: float) -> None:

@@ -12,12 +12,13 @@ from typing import Protocol
 
 import msgspec
 
+from edge_agent.capture.open import Source
 from edge_agent.clock import Clock
 from edge_agent.health import Monitor
 from edge_agent.messages import About, Encoder, in_order
 from edge_agent.mqtt import MqttOutput, Result
 from edge_agent.outbox import Outbox
-from edge_agent.records import Alert, Block, CaptureHealth, EndReason, Event, Record, Stamp
+from edge_agent.records import Alert, Block, EndReason, Event, Record, Stamp
 
 TURN_S = 0.1
 """The longest wait of a turn, so the longest that an acknowledgement lies about."""
@@ -26,27 +27,6 @@ STOP_DRAIN_S = 1.0
 """What a stop leaves for the last rows; with the farewell's two seconds it ends within five."""
 
 _log = logging.getLogger(__name__)
-
-
-class Source(Protocol):
-    """What gives a microphone's sound."""
-
-    @property
-    def ended(self) -> bool:
-        """No block will follow."""
-        ...
-
-    def read(self, timeout_s: float) -> Block | None:
-        """The next block; None when none came in time, or none will."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the device or file."""
-        ...
-
-    def health(self) -> CaptureHealth:
-        """What the stream went through."""
-        ...
 
 
 class Hears(Protocol):

@@ -1,0 +1,300 @@
+"""A sound card as blocks of sound: starts, watches and restarts the capture child.
+
+Nothing that a microphone does ends the agent: a device that goes away raises no error anywhere,
+so a child that died or gave no block for 3 s is replaced, after 1, 2, 4 ... 60 s. Only what the
+user can mend, at the very start, is an error.
+"""
+
+import fcntl
+import logging
+import os
+import selectors
+import subprocess
+import sys
+from collections import deque
+
+import numpy as np
+
+from edge_agent.capture import wire
+from edge_agent.capture.timeline import Timeline
+from edge_agent.clock import Clock
+from edge_agent.config import MicrophoneConfig
+from edge_agent.errors import DeviceError
+from edge_agent.records import Block, CaptureHealth, Samples
+from edge_agent.resample import Resampler
+
+_log = logging.getLogger(__name__)
+
+_RATE = 48000
+_NS = 1_000_000_000
+_PIPE_BYTES = 256 * 1024
+_SILENT_S = 3.0
+_MOST_BACK_OFF_S = 60.0
+_HEALTHY_S = 60.0
+_LEAST_LOSS_S = 0.05
+"""An overrun loses at least an ALSA period; less is the scheduler's jitter."""
+_LOG_EVERY_S = 60.0
+_FULL_SCALE = np.float32(32768.0)
+
+_HINTS = {
+    wire.EXIT_NO_PORTAUDIO: "Install PortAudio: sudo apt-get install libportaudio2",
+    wire.EXIT_MISSING: "Plug the microphone in, or set `device` to one of the devices listed.",
+    wire.EXIT_BUSY: "Stop the program that records from it.",
+    wire.EXIT_REFUSED: "Set `rate` and `channels` to what the device offers.",
+}
+
+
+class MicrophoneSource:
+    """One channel of a sound card.
+
+    Args:
+        name: The microphone's name in the configuration.
+        settings: Which device, how opened, which channel.
+        clock: Stamps the blocks and times the restarts.
+    """
+
+    def __init__(self, name: str, settings: MicrophoneConfig, clock: Clock) -> None:
+        self._name = name
+        self._settings = settings
+        self._clock = clock
+        self._timeline = Timeline(clock, _RATE)
+        self._resampler = Resampler(settings.rate, _RATE)
+        self._ready: deque[Block] = deque()
+        self._next = 0
+        self._lost = 0
+        self._heard = False
+        self._overflows = 0
+        self._lost_total = 0
+        self._restarts = 0
+        self._failures = 0
+        self._logged_ns: int | None = None
+        self._again_ns = 0
+        self._closed = False
+        self._child: _Child | None = _Child(settings, clock)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was closed: a microphone does not end by itself."""
+        return self._closed
+
+    def read(self, timeout_s: float) -> Block | None:
+        """The next block of about 0.25 s, or None when there is none within the timeout.
+
+        Raises:
+            DeviceError: The device cannot be opened, before its first block.
+        """
+        deadline_ns = self._clock.monotonic_ns() + round(timeout_s * _NS)
+        while not self._ready and not self._closed:
+            left_s = (deadline_ns - self._clock.monotonic_ns()) / _NS
+            self._turn(max(0.0, left_s))
+            if left_s <= 0:
+                break
+        return self._ready.popleft() if self._ready else None
+
+    def close(self) -> None:
+        """End the child, at once."""
+        self._closed = True
+        if self._child is not None:
+            self._child.end()
+            self._child = None
+
+    def health(self) -> CaptureHealth:
+        """What the stream went through so far."""
+        return CaptureHealth(
+            microphone=self._name,
+            overflows=self._overflows,
+            gaps_s=self._lost_total / _RATE,
+            bad_samples=0,
+            restarts=self._restarts,
+        )
+
+    def _turn(self, timeout_s: float) -> None:
+        """Wait for the child, or for the time of its next start, and do what is due."""
+        if self._child is None:
+            self._start_when_due(timeout_s)
+            return
+        for header, data in self._child.read(timeout_s):
+            self._take(header, data)
+        if self._child.dead or self._child.silent_s() > _SILENT_S:
+            self._give_up(self._child)
+
+    def _take(self, header: wire.Header, data: bytes) -> None:
+        frames = np.frombuffer(data, dtype="<i2").reshape(header.frames, header.channels)
+        mono = frames[:, self._settings.channel - 1].astype(np.float32) / _FULL_SCALE
+        # PortAudio's word can be short (by 11 ms through PulseAudio); the sound has ended by now.
+        age_ns = max(header.age_us * 1000, header.frames * _NS // header.rate)
+        captured_ns = header.monotonic_ns - age_ns
+        self._count_losses(header, captured_ns)
+        samples = self._resampler.push(mono)
+        self._heard = True
+        if self._child is not None and self._child.age_s() > _HEALTHY_S:
+            self._failures = 0
+        if len(samples):
+            self._emit(samples, captured_ns)
+
+    def _count_losses(self, header: wire.Header, captured_ns: int) -> None:
+        self._overflows += header.overflows
+        lost = header.dropped * _RATE // header.rate
+        late = self._timeline.late_samples(self._next + self._lost + lost, captured_ns)
+        # A new child, or an overrun: only the clock tells how much was lost. Without either, a
+        # late block is only late.
+        if (header.seq == 0 and self._heard) or (header.overflows and late > _LEAST_LOSS_S * _RATE):
+            lost += max(0, late)
+        if lost or (header.seq == 0 and self._heard):
+            self._lost += max(1, lost)
+            self._timeline.restart()
+            self._resampler.reset()
+
+    def _emit(self, samples: Samples, captured_ns: int) -> None:
+        first = self._next + self._lost
+        start_ns, synced = self._timeline.stamp(first, len(samples), captured_ns)
+        self._ready.append(
+            Block(
+                microphone=self._name,
+                samples=samples,
+                rate=_RATE,
+                bandwidth_hz=min(self._settings.rate, _RATE) / 2,
+                first=first,
+                start_ns=start_ns,
+                synced=synced,
+                missed=self._lost,
+            )
+        )
+        self._next = first + len(samples)
+        self._lost_total += self._lost
+        self._lost = 0
+
+    def _give_up(self, child: "_Child") -> None:
+        child.end()
+        self._child = None
+        if not self._heard and child.code in _HINTS:
+            self._closed = True
+            raise DeviceError(
+                f"microphone {self._name}: {self._settings.device}: {child.last_words()}",
+                hint=_HINTS[child.code],
+            )
+        wait_s = min(_MOST_BACK_OFF_S, 2.0**self._failures)
+        self._failures = min(self._failures + 1, 6)
+        self._again_ns = self._clock.monotonic_ns() + round(wait_s * _NS)
+        self._log_seldom(f"{child.reason()}; next try in {wait_s:g} s")
+
+    def _log_seldom(self, text: str) -> None:
+        now_ns = self._clock.monotonic_ns()
+        if self._logged_ns is None or now_ns - self._logged_ns >= _LOG_EVERY_S * _NS:
+            self._logged_ns = now_ns
+            _log.warning("microphone %s: %s", self._name, text)
+
+    def _start_when_due(self, timeout_s: float) -> None:
+        wait_s = (self._again_ns - self._clock.monotonic_ns()) / _NS
+        if wait_s > 0:
+            self._clock.wait(min(wait_s, timeout_s))
+        if wait_s <= timeout_s:
+            self._restarts += 1
+            self._child = _Child(self._settings, self._clock)
+
+
+class _Child:
+    """One run of the capture child, with its pipe and what it says on stderr."""
+
+    def __init__(self, settings: MicrophoneConfig, clock: Clock) -> None:
+        self._clock = clock
+        self._started_ns = self._heard_ns = clock.monotonic_ns()
+        self._splitter = wire.Splitter()
+        self._words = b""
+        self.dead = False
+        self.code: int | None = None
+        reading, writing = os.pipe()
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        os.set_blocking(reading, False)
+        self._pipe = reading
+        try:
+            self._process = subprocess.Popen(
+                _command(writing, settings),
+                pass_fds=[writing],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env={key: value for key, value in os.environ.items() if key != "NOTIFY_SOCKET"},
+            )
+        finally:
+            os.close(writing)
+        assert self._process.stderr is not None
+        self._stderr = self._process.stderr
+        os.set_blocking(self._stderr.fileno(), False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._pipe, selectors.EVENT_READ)
+        self._selector.register(self._stderr, selectors.EVENT_READ)
+
+    def read(self, timeout_s: float) -> list[tuple[wire.Header, bytes]]:
+        """Blocks that arrived, waiting at most `timeout_s` for something to happen."""
+        blocks: list[tuple[wire.Header, bytes]] = []
+        wait_s = min(timeout_s, max(0.0, _SILENT_S - self.silent_s()) + 0.01)
+        for key, _ in self._selector.select(wait_s):
+            data = os.read(key.fd, _PIPE_BYTES)
+            if key.fd == self._pipe:
+                blocks += self._split(data)
+            elif data:
+                self._words = (self._words + data)[-4096:]
+            else:
+                self._selector.unregister(key.fileobj)
+        if blocks:
+            self._heard_ns = self._clock.monotonic_ns()
+        return blocks
+
+    def _split(self, data: bytes) -> list[tuple[wire.Header, bytes]]:
+        self.dead = self.dead or not data
+        try:
+            return self._splitter.push(data)
+        except ValueError as error:
+            self._words += f"{error}\n".encode()
+            self.dead = True
+            return []
+
+    def silent_s(self) -> float:
+        """Seconds since its last block, or since its start."""
+        return (self._clock.monotonic_ns() - self._heard_ns) / _NS
+
+    def age_s(self) -> float:
+        """Seconds since its start."""
+        return (self._clock.monotonic_ns() - self._started_ns) / _NS
+
+    def end(self) -> None:
+        """Kill it: PortAudio may hang on a device that is gone, so nothing is asked of it."""
+        if self.dead:
+            try:
+                self.code = self._process.wait(timeout=1)
+            except subprocess.TimeoutExpired:
+                self.code = None
+        self._process.kill()
+        self._process.wait()
+        self._words += self._stderr.read() or b""
+        self._selector.close()
+        self._stderr.close()
+        os.close(self._pipe)
+
+    def reason(self) -> str:
+        """Why it was given up, for the log."""
+        if self.dead:
+            return f"the capture process ended ({self.code}): {self.last_words()}"
+        return f"no sound for {_SILENT_S:g} s"
+
+    def last_words(self) -> str:
+        """The last two lines that it wrote: the reason and the devices, as `child` says them."""
+        lines = self._words.decode(errors="replace").strip().splitlines()
+        return "; ".join(lines[-2:]) or "it said nothing"
+
+
+def _command(pipe: int, settings: MicrophoneConfig) -> list[str]:
+    # -I keeps the folder it is started in, and what the environment names, off the child's path.
+    return [
+        sys.executable,
+        "-I",
+        "-X",
+        "frozen_modules",
+        "-m",
+        "edge_agent.capture.child",
+        str(pipe),
+        settings.device,
+        str(settings.channels),
+        str(settings.rate),
+    ]

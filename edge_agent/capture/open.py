@@ -1,0 +1,74 @@
+"""From the configuration to a source of sound: the table of kinds."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from edge_agent.capture.files import RecordingSource
+from edge_agent.capture.microphone import MicrophoneSource
+from edge_agent.capture.pcm import PcmSource
+from edge_agent.clock import Clock
+from edge_agent.config import MicrophoneConfig
+from edge_agent.records import Block, CaptureHealth
+
+
+class Source(Protocol):
+    """Who gives blocks of one microphone's sound."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether no block will come any more."""
+        ...
+
+    def read(self, timeout_s: float) -> Block | None:
+        """The next block; None: nothing within the timeout."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the device, the file or the process."""
+        ...
+
+    def health(self) -> CaptureHealth:
+        """What the stream went through so far."""
+        ...
+
+
+def open_source(name: str, settings: MicrophoneConfig, clock: Clock, folder: Path) -> Source:
+    """The source that a microphone's settings describe.
+
+    Args:
+        name: The microphone's name in the configuration.
+        settings: Its settings.
+        clock: Stamps and paces the blocks.
+        folder: Where a relative `path` is looked for: beside the configuration.
+
+    Raises:
+        AudioError: The recording cannot be read.
+    """
+    return _KINDS[settings.kind](name, settings, clock, folder)
+
+
+def _device(name: str, settings: MicrophoneConfig, clock: Clock, _folder: Path) -> Source:
+    return MicrophoneSource(name, settings, clock)
+
+
+def _file(name: str, settings: MicrophoneConfig, clock: Clock, folder: Path) -> Source:
+    return RecordingSource(name, folder / (settings.path or ""), start_ns=0, clock=clock)
+
+
+def _stdin(name: str, settings: MicrophoneConfig, clock: Clock, _folder: Path) -> Source:
+    return PcmSource(
+        name,
+        sys.stdin.fileno(),
+        rate=settings.rate,
+        channels=settings.channels,
+        clock=clock,
+    )
+
+
+_KINDS: dict[str, Callable[[str, MicrophoneConfig, Clock, Path], Source]] = {
+    "device": _device,
+    "file": _file,
+    "stdin": _stdin,
+}

@@ -1,0 +1,202 @@
+"""Options and exit codes of `model-build`; each command is imported when it is called.
+
+0: done. 1: our mistake, with a traceback. 2: something that the user can mend, told in two lines.
+"""
+
+import importlib.util
+import logging
+import os
+import sys
+from pathlib import Path
+
+# Before numpy is imported: on a small machine its threads spin against each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import click
+import msgspec
+
+from edge_agent import __version__
+from edge_agent.errors import BuildError, EarshotError
+
+_NETWORK = click.option(
+    "--network",
+    type=click.Choice(["dnn", "cnn", "cnn_lstm"]),
+    required=True,
+    help="Which of the table in model_build/networks.py.",
+)
+_DATA = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    envvar="EARSHOT_DATA",
+    required=True,
+    show_envvar=True,
+    help="The folder of recordings with their manifests.",
+)
+_CACHE = click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    default=Path(".cache"),
+    show_default=True,
+    help="For features, and for runs that were cut off.",
+)
+_SEED = click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of all draws."
+)
+_QUICK = click.option("--quick", is_flag=True, help="Two epochs: shows the path, not the figures.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one object, nothing else.")
+
+
+@click.group()
+@click.version_option(__version__, prog_name="model-build")
+def cli() -> None:
+    """Earshot's laboratory: from recordings to the bundle that the agent runs."""
+
+
+@cli.command()
+@_NETWORK
+@_DATA
+@_CACHE
+@_SEED
+@_QUICK
+def train(network: str, data: Path, cache: Path, seed: int, quick: bool) -> None:
+    r"""Train a street network; an interrupted run goes on where it stopped.
+
+    \b
+    model-build train --network cnn --data ../shared/data
+    """
+    _require_training()
+    from model_build.release import train_street
+
+    train_street(network, data, cache, seed, _typed("train", network, seed), quick=quick)
+
+
+@cli.command()
+@_NETWORK
+@_DATA
+@_CACHE
+@_SEED
+@_QUICK
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The bundle's folder, models/street for the default one.",
+)
+@click.option(
+    "--legacy-python",
+    type=click.Path(path_type=Path),
+    default=Path(".venv-legacy/bin/python"),
+    show_default=True,
+    help="An interpreter with tflite-runtime 2.14 (extra `legacy`).",
+)
+def quantise(
+    network: str,
+    data: Path,
+    cache: Path,
+    seed: int,
+    quick: bool,
+    out: Path,
+    legacy_python: Path,
+) -> None:
+    r"""Convert a trained network to int8, pass it through the gates, write its bundle.
+
+    What `folds` found with the same cache and seed goes into the model card.
+
+    \b
+    model-build quantise --network cnn --data ../shared/data --out models/street
+    """
+    _require_training()
+    from model_build import folds as folds_of
+    from model_build.release import bundle_street
+
+    stored = cache / "folds" / f"{network}-{seed}.json"
+    figures = None
+    if stored.is_file():
+        figures = msgspec.json.decode(stored.read_bytes(), type=folds_of.Result)
+    typed = _typed("quantise", network, seed)
+    bundle = bundle_street(
+        network, data, cache, seed, out, legacy_python, figures, typed, quick=quick
+    )
+    for metric in bundle.record.metrics:
+        print(f"{metric.value:6.2f}  {metric.metric} ({metric.split})")
+    print(f"{out}: {bundle.record.model_bytes} bytes, sha256 {bundle.model_sha256}")
+
+
+@cli.command()
+@_NETWORK
+@_DATA
+@_CACHE
+@_SEED
+@_JSON
+def folds(network: str, data: Path, cache: Path, seed: int, as_json: bool) -> None:
+    r"""Retrain a network on each side of UrbanSound8K's folds, and on a random split.
+
+    The random split flatters, since slices of one recording stand on both its sides.
+
+    \b
+    model-build folds --network cnn --data ../shared/data
+    """
+    _require_training()
+    from model_build import folds as folds_of
+
+    result = folds_of.run(network, data, cache, seed, _typed("folds", network, seed))
+    (cache / "folds" / f"{network}-{seed}.json").write_bytes(msgspec.json.encode(result))
+    if as_json:
+        print(msgspec.json.encode(result).decode())
+        return
+    for name, accuracy in result.folds.items():
+        print(f"{name:12} {accuracy:5.1f} % of clips")
+    print(f"{'mean':12} {result.mean:5.1f} %, spread {result.spread:.1f}, {result.clips} clips")
+    print(f"{'random clips':12} {result.random:5.1f} % of {result.random_clips}, which flatters")
+    for skip in result.skipped:
+        print(f"skipped {skip.path}: {skip.reason}")
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--manifest", type=click.Path(path_type=Path), required=True, help="CSV: path,label.")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The folder that the manifest's paths are relative to.",
+)
+@click.option("--fold", type=int, help="Only the clips of this fold.")
+@click.option("--map", "renamed", help="The manifest's labels to the model's: theirs=ours,...")
+@_JSON
+def evaluate(
+    model: Path, manifest: Path, root: Path, fold: int | None, renamed: str | None, as_json: bool
+) -> None:
+    r"""Judge a bundle by recordings, through the device's own front end and classifier.
+
+    \b
+    model-build evaluate models/street --manifest clips.csv --root . --fold 3
+    """
+    from model_build import evaluate as judge
+
+    labels = judge.parse_map(renamed) if renamed else None
+    found = judge.evaluate(model, manifest, root, fold=fold, renamed=labels)
+    print(judge.as_json(found) if as_json else judge.as_text(found))
+
+
+def _typed(command: str, network: str, seed: int) -> str:
+    """The command as the card shows it: without folders, which are this machine's own."""
+    return f"model-build {command} --network {network} --seed {seed}"
+
+
+def _require_training() -> None:
+    if importlib.util.find_spec("tensorflow") is None:
+        raise BuildError(
+            "TensorFlow is not installed: only `evaluate` works without it",
+            hint='Install the extra `train`: pip install "earshot[train]".',
+        )
+
+
+def main() -> None:
+    """Run the command line; what the user can mend ends with two lines and exit code 2."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        cli()
+    except EarshotError as error:
+        print(f"model-build: {error.message}\n  {error.hint}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,228 @@
+"""The street task: fourteen labels, any number at once, on mixtures over real background."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from edge_agent.config import FrontendSettings
+from edge_agent.errors import BuildError
+from edge_agent.frontend import Frames, from_levels
+from edge_agent.records import Samples
+from model_build import datasets, features, train
+from model_build.augment import Bench, Drawer, Power, Recipe, to_levels
+from model_build.datasets import Clip, Manifest, Skip
+from model_build.features import Indices
+from model_build.taxonomy import STREET, meaning
+
+SETS = ("urbansound8k", "esc50", "esc50_clean", "ambient", "speech")
+LABELS = tuple(sound.id for sound in STREET)
+TEST_FOLDS = {"urbansound8k": 3, "esc50": 5, "esc50_clean": 5}
+# Recordings without a fold: one in so many is the test's.
+_HELD_OUT_ONE_IN = 4
+TEST_SNRS_DB = (0.0, 6.0, 12.0, 20.0)
+
+# How many events, other single sounds and how often no bed at all a training patch holds.
+_EVENTS = (0.15, 0.6, 0.25)
+_DISTRACTOR = 0.2
+_NO_BED = 0.3
+
+PATCHES_PER_EPOCH = 10_000
+PLANS = {
+    "dnn": train.Plan(epochs=20, batch=128),
+    "cnn": train.Plan(epochs=24),
+    "cnn_lstm": train.Plan(epochs=20),
+}
+
+
+class Sounds(msgspec.Struct, frozen=True, kw_only=True):
+    """Clips of one side of the split, by what they are to the street."""
+
+    events: tuple[tuple[Clip, ...], ...]
+    """By label, in the order of `LABELS`."""
+    beds: tuple[Clip, ...]
+    distractors: tuple[Clip, ...]
+
+    def clips(self) -> tuple[Clip, ...]:
+        """All of them."""
+        return (*(clip for of in self.events for clip in of), *self.beds, *self.distractors)
+
+
+class Corpus(msgspec.Struct, frozen=True, kw_only=True):
+    """What the data folder gives to this task."""
+
+    manifests: tuple[Manifest, ...]
+    train: Sounds
+    test: Sounds
+    skipped: tuple[Skip, ...]
+
+
+def corpus(data: Path) -> Corpus:
+    """Read the sets and split them: no recording is on both sides, across sets, too.
+
+    Raises:
+        BuildError: A set is missing, or a label has no clip on one side.
+    """
+    manifests = tuple(datasets.read_manifest(data / f"{name}.csv", data) for name in SETS)
+    clean = {Path(clip.path).name for m in manifests if m.name == "esc50_clean" for clip in m.clips}
+    clips = [
+        clip
+        for manifest in manifests
+        for clip in manifest.clips
+        # The 8-bit copy of a clip is left out where the original is there.
+        if not (clip.origin == "esc50" and Path(clip.path).name in clean)
+    ]
+    test = [clip for clip in clips if _is_test(clip)]
+    train = datasets.without_groups(
+        (clip for clip in clips if not _is_test(clip)), datasets.groups(test)
+    )
+    return Corpus(
+        manifests=manifests,
+        train=_sounds(train, "training"),
+        test=_sounds(test, "test"),
+        skipped=tuple(skip for manifest in manifests for skip in manifest.skipped),
+    )
+
+
+def _is_test(clip: Clip) -> bool:
+    fold = TEST_FOLDS.get(clip.origin)
+    if fold is not None:
+        return clip.fold == fold
+    return datasets.held_out_group(clip.group, _HELD_OUT_ONE_IN)
+
+
+def _sounds(clips: list[Clip] | tuple[Clip, ...], side: str) -> Sounds:
+    events: dict[str, list[Clip]] = {label: [] for label in LABELS}
+    beds, distractors = [], []
+    for clip in clips:
+        what, label = meaning(clip.origin, clip.label)
+        if what == "event" and label is not None:
+            events[label].append(clip)
+        elif what == "bed":
+            beds.append(clip)
+        elif what == "distractor":
+            distractors.append(clip)
+    for label, found in events.items():
+        if not found:
+            raise BuildError(
+                f"the {side} side of the split has no clip of {label}",
+                hint="Add recordings of it; `taxonomy.py` says from which set they are taken.",
+            )
+    return Sounds(
+        events=tuple(tuple(found) for found in events.values()),
+        beds=tuple(beds),
+        distractors=tuple(distractors),
+    )
+
+
+class Mixer:
+    """Draws mixtures of one side of the split.
+
+    Args:
+        sounds: The side.
+        data: The folder of recordings.
+        settings: The front end; its constants are not used here.
+        cache: For the frames of the clips.
+        recipe: How far patches are bent.
+    """
+
+    def __init__(
+        self,
+        sounds: Sounds,
+        data: Path,
+        settings: FrontendSettings,
+        cache: Path,
+        recipe: Recipe | None = None,
+    ) -> None:
+        recipe = recipe or Recipe()
+        levels = msgspec.structs.replace(settings, kind="logmel")
+        frames = features.frames(sounds.clips(), data, levels, cache)
+        self.skipped = frames.skipped
+        self.clips = frames.clips
+        self._recipe = recipe
+        self._floor = settings.floor_value
+        self._drawer = Drawer(frames, settings)
+        self._bench = Bench(white_noise(levels), recipe)
+        audible = frames.rms_dbfs >= features.SILENT_DBFS
+        self._events = [_where(audible, frames.chosen(of)) for of in sounds.events]
+        self._beds = frames.chosen(sounds.beds)
+        self._distractors = _where(audible, frames.chosen(sounds.distractors))
+        self._shape = (settings.patch, settings.n_mels)
+
+    def training(
+        self, count: int, rng: np.random.Generator, settings: FrontendSettings
+    ) -> tuple[Samples, Samples]:
+        """Mixtures to learn from: features (count, *shape), targets (count, labels)."""
+        levels = np.empty((count, *self._shape), np.float32)
+        targets = np.zeros((count, len(LABELS)), np.float32)
+        for row in range(count):
+            chosen = rng.choice(len(LABELS), size=rng.choice(3, p=_EVENTS), replace=False)
+            targets[row, chosen] = 1
+            snrs_db = [float(rng.uniform(*self._recipe.snr)) for _ in chosen]
+            bed_is_there = rng.random() >= _NO_BED
+            distractor = rng.random() < _DISTRACTOR
+            power = self._mixture(chosen, snrs_db, rng, bed=bed_is_there, distractor=distractor)
+            power = self._bench.bent(power, rng)
+            power = self._bench.heard(power, float(rng.uniform(*self._recipe.level)), rng)
+            levels[row] = self._bench.masked(to_levels(power, self._floor), rng)
+        return from_levels(levels, settings), targets
+
+    def judging(
+        self, per_label: int, seed: int, settings: FrontendSettings
+    ) -> tuple[Samples, Samples]:
+        """Mixtures to judge by: so many per label and SNR, and as many without any event.
+
+        Every label has the same prevalence, since average precision depends on it.
+        """
+        rng = np.random.default_rng([seed, 2**30])
+        plan = [
+            (label, snr_db)
+            for label in (*range(len(LABELS)), None)
+            for snr_db in TEST_SNRS_DB
+            for _ in range(per_label)
+        ]
+        levels = np.empty((len(plan), *self._shape), np.float32)
+        targets = np.zeros((len(plan), len(LABELS)), np.float32)
+        for row, (label, snr_db) in enumerate(plan):
+            chosen = np.array([] if label is None else [label], dtype=np.int64)
+            targets[row, chosen] = 1
+            power = self._mixture(
+                chosen, [snr_db] * len(chosen), rng, bed=True, distractor=label is None
+            )
+            power = self._bench.heard(power, -25.0, rng)
+            levels[row] = to_levels(power, self._floor)
+        return from_levels(levels, settings), targets
+
+    def _mixture(
+        self,
+        labels: np.ndarray[tuple[int], np.dtype[np.int64]],
+        snrs_db: list[float],
+        rng: np.random.Generator,
+        *,
+        bed: bool,
+        distractor: bool,
+    ) -> Power:
+        parts = [self._drawer.patch(int(rng.choice(self._events[label])), rng) for label in labels]
+        under = (
+            self._drawer.patch(int(rng.choice(self._beds)), rng)
+            if bed
+            else np.zeros(self._shape, np.float32)
+        )
+        if distractor:
+            parts.append(self._drawer.patch(int(rng.choice(self._distractors)), rng))
+            snrs_db = [*snrs_db, float(rng.uniform(*self._recipe.snr))]
+        return self._bench.mixed(parts, snrs_db, under)
+
+
+def _where(audible: npt.NDArray[np.bool_], clips: Indices) -> Indices:
+    return clips[audible[clips]]
+
+
+def white_noise(settings: FrontendSettings) -> Power:
+    """(n_mels,) mean power of white noise at 0 dBFS RMS, by the front end itself."""
+    noise = np.random.default_rng(0).standard_normal(20 * settings.rate).astype(np.float32)
+    raw = features.raw(settings)
+    levels = Frames(msgspec.structs.replace(raw, kind="logmel"), "exact").batch(noise)
+    power: Power = (10 ** (levels / 10)).mean(axis=0).astype(np.float32)
+    return power

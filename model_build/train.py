@@ -1,0 +1,193 @@
+"""Training: a network, a source of patches, a number of epochs; the same seed gives the same bytes.
+
+The bytes depend on the number of threads and on oneDNN, so both are fixed here (docs/decisions.md).
+An epoch's patches are drawn by a generator of its own, seeded by (seed, epoch), and the network is
+saved after each epoch, so a run that was cut off goes on where it stopped.
+"""
+
+import os
+
+# Before TensorFlow is imported: it reads them once.
+THREADS = 2
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import csv
+import logging
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import keras
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from edge_agent.config import FrontendSettings
+from edge_agent.records import Samples
+from model_build import networks
+
+Batch: TypeAlias = tuple[Samples, Samples]
+"""Features (n, *shape) and targets (n, labels)."""
+Draw: TypeAlias = Callable[[np.random.Generator, FrontendSettings], Batch]
+"""An epoch's patches, standardised by the given settings."""
+Model: TypeAlias = keras.Model
+Loss: TypeAlias = Literal["categorical_crossentropy", "binary_crossentropy"]
+
+_log = logging.getLogger(__name__)
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How long and how hard."""
+
+    epochs: int
+    batch: int = 64
+    peak_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    label_smoothing: float = 0.0
+
+
+def deterministic(seed: int) -> None:
+    """Fix what the bytes of the weights depend on."""
+    if tf.config.threading.get_intra_op_parallelism_threads() != THREADS:
+        tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    keras.utils.set_random_seed(seed % 2**32)
+    tf.config.experimental.enable_op_determinism()
+
+
+def standardised(settings: FrontendSettings, draw: Draw, seed: int) -> FrontendSettings:
+    """The settings with mean and deviation of an epoch of training patches.
+
+    One pair for log-mel, one pair for each statistic of MFCCs.
+    """
+    raw = msgspec.structs.replace(settings, mean=(0.0,), std=(1.0,), clip=None)
+    features, _ = draw(np.random.default_rng([seed, 2**31]), raw)
+    axis = None if settings.kind == "logmel" else 0
+    mean = np.atleast_1d(features.mean(axis=axis, dtype=np.float64))
+    std = np.atleast_1d(features.std(axis=axis, dtype=np.float64))
+    return msgspec.structs.replace(
+        settings,
+        mean=tuple(round(float(value), 6) for value in mean),
+        std=tuple(round(max(float(value), 1e-3), 6) for value in std),
+    )
+
+
+def fit(
+    name: str,
+    outputs: int,
+    loss: Loss,
+    settings: FrontendSettings,
+    draw: Draw,
+    plan: Plan,
+    seed: int,
+    folder: Path,
+) -> keras.Model:
+    """Train a network; what `folder` holds of an earlier run is taken up.
+
+    Args:
+        name: A key of `networks.NETWORKS`.
+        outputs: Number of labels.
+        loss: Categorical for one label out of many, binary for any number of them.
+        settings: The front end with its constants.
+        draw: Gives an epoch's patches.
+        plan: How long and how hard.
+        seed: Of weights, order and patches.
+        folder: For the state of the run and its log.
+
+    Returns:
+        The network with the moving average of its weights.
+    """
+    deterministic(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    state, log = folder / "state.keras", folder / "log.csv"
+    done = _epochs_done(log) if state.is_file() else 0
+    if done:
+        model = keras.models.load_model(state)
+    else:
+        log.unlink(missing_ok=True)
+        activation: networks.Activation = (
+            "softmax" if loss == "categorical_crossentropy" else "sigmoid"
+        )
+        model = networks.build(name, outputs, activation)
+    steps = 0
+    for epoch in range(done, plan.epochs):
+        features, targets = draw(np.random.default_rng([seed, epoch]), settings)
+        if steps == 0:
+            steps = -(-len(features) // plan.batch)
+            if not done:
+                _compile(model, loss, plan, steps)
+        history = model.fit(
+            features,
+            targets,
+            batch_size=plan.batch,
+            epochs=epoch + 1,
+            initial_epoch=epoch,
+            shuffle=False,
+            verbose=0,
+        )
+        lost = float(history.history["loss"][0])
+        _log.info("%s: epoch %d of %d, loss %.4f", folder.name, epoch + 1, plan.epochs, lost)
+        partial = folder / "partial.keras"
+        model.save(partial)
+        partial.replace(state)
+        _note(log, epoch + 1, lost)
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    return model
+
+
+def environment() -> dict[str, str]:
+    """What, beside seed and threads, the bytes depend on."""
+    packages = ("tensorflow-cpu", "keras", "numpy", "soxr")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def cpu() -> str:
+    """The processor's name."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def predict(model: keras.Model, features: npt.NDArray[np.float32]) -> Samples:
+    """Scores of the float network, (n, labels)."""
+    return np.asarray(model.predict(features, batch_size=256, verbose=0), dtype=np.float32)
+
+
+def _compile(model: keras.Model, loss: Loss, plan: Plan, steps: int) -> None:
+    total = steps * plan.epochs
+    rate = keras.optimizers.schedules.CosineDecay(
+        plan.peak_rate / 20,
+        total - total // 10,
+        alpha=0.002,
+        warmup_target=plan.peak_rate,
+        warmup_steps=total // 10,
+    )
+    optimizer = keras.optimizers.AdamW(
+        rate, weight_decay=plan.weight_decay, use_ema=True, ema_momentum=0.998
+    )
+    made = (
+        keras.losses.CategoricalCrossentropy(label_smoothing=plan.label_smoothing)
+        if loss == "categorical_crossentropy"
+        else keras.losses.BinaryCrossentropy(label_smoothing=plan.label_smoothing)
+    )
+    model.compile(optimizer, made, jit_compile=False)
+
+
+def _epochs_done(log: Path) -> int:
+    if not log.is_file():
+        return 0
+    return len(log.read_text().splitlines()) - 1
+
+
+def _note(log: Path, epoch: int, lost: float) -> None:
+    new = not log.is_file()
+    with log.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(("epoch", "loss"))
+        writer.writerow((epoch, f"{lost:.6f}"))

@@ -1,0 +1,234 @@
+"""The microphone's whole way on a real sound server: PulseAudio's null sinks, ALSA, PortAudio."""
+
+import os
+import re
+import signal
+import subprocess
+import wave
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from edge_agent.capture.microphone import MicrophoneSource
+from edge_agent.clock import SystemClock
+from edge_agent.config import MicrophoneConfig
+from edge_agent.errors import DeviceError
+from edge_agent.records import Block
+
+pytestmark = pytest.mark.real
+
+CLOCK = SystemClock()
+ALSA = Path("/usr/share/alsa/alsa.conf")
+# Without norewinds=1 the sink delivers in lumps of seconds.
+SINK = "rate=48000 format=s16le norewinds=1"
+MONO = f"module-null-sink sink_name=mic channels=1 {SINK}"
+STEREO = f"module-null-sink sink_name=pair channels=2 {SINK}"
+INSTALL = "apt-get install pulseaudio pulseaudio-utils libportaudio2 libasound2-plugins"
+
+
+def wait_until(true: Callable[[], bool], what: str, deadline_s: float = 20.0) -> None:
+    end_ns = CLOCK.monotonic_ns() + round(deadline_s * 1e9)
+    while not true():
+        assert CLOCK.monotonic_ns() < end_ns, f"not within {deadline_s} s: {what}"
+        CLOCK.wait(0.05)
+
+
+def pactl(*words: str) -> str:
+    run = subprocess.run(["pactl", *words], capture_output=True, text=True, check=True)
+    return run.stdout.strip()
+
+
+def server_answers() -> bool:
+    return subprocess.run(["pactl", "info"], capture_output=True).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = tmp_path_factory.mktemp("pulse")
+    folder.chmod(0o700)
+    socket = folder / "native"
+    without_hooks = re.sub(r"(?ms)^@hooks \[.*?^\]\n", "", ALSA.read_text())
+    devices = "".join(
+        f'pcm.{pcm} {{ type pulse device "{sink}.monitor" }}\n'
+        for pcm, sink in (("mic0", "mic"), ("mic1", "pair"))
+    )
+    (folder / "alsa.conf").write_text(without_hooks + devices)
+    command = ["pulseaudio", "-n", "--daemonize=no", "--fail", "--use-pid-file=no"]
+    command += ["--exit-idle-time=-1", "--disable-shm=yes", "--realtime=no"]
+    command += ["--high-priority=no", f"--log-target=file:{folder / 'pulse.log'}"]
+    command += ["-L", f"module-native-protocol-unix socket={socket} auth-anonymous=1"]
+    command += ["-L", MONO, "-L", STEREO]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        patch.setenv("HOME", str(folder))
+        patch.setenv("PULSE_SERVER", f"unix:{socket}")
+        patch.setenv("ALSA_CONFIG_PATH", str(folder / "alsa.conf"))
+        try:
+            process = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+        except FileNotFoundError:
+            pytest.fail(f"PulseAudio is missing: {INSTALL}")
+        wait_until(server_answers, "PulseAudio answers")
+        yield
+        process.terminate()
+        process.wait(timeout=10)
+
+
+@pytest.fixture
+def open_microphone(server: None) -> Iterator[Callable[..., MicrophoneSource]]:
+    opened = []
+
+    def open_it(device: str = "mic0", channels: int = 1, channel: int = 1) -> MicrophoneSource:
+        settings = MicrophoneConfig(device=device, channels=channels, channel=channel)
+        opened.append(MicrophoneSource("mic", settings, CLOCK))
+        return opened[-1]
+
+    yield open_it
+    for source in opened:
+        source.close()
+
+
+def heard(source: MicrophoneSource, count: int, deadline_s: float = 25.0) -> list[Block]:
+    blocks: list[Block] = []
+    end_ns = CLOCK.monotonic_ns() + round(deadline_s * 1e9)
+    while len(blocks) < count:
+        assert CLOCK.monotonic_ns() < end_ns, f"{len(blocks)} of {count} blocks in {deadline_s} s"
+        block = source.read(0.5)
+        if block is not None:
+            blocks.append(block)
+    return blocks
+
+
+def children() -> list[int]:
+    """Of this process, those that capture."""
+    mine = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [
+        int(pid)
+        for pid in mine
+        if b"edge_agent.capture.child" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+
+def unbroken(blocks: list[Block]) -> bool:
+    return all(
+        block.first == last.first + len(last.samples) + block.missed
+        for last, block in pairwise(blocks)
+    )
+
+
+def played(folder: Path, sink: str, *tones_hz: float) -> "subprocess.Popen[bytes]":
+    time_s = np.arange(48000 * 20) / 48000
+    tones = [np.sin(2 * np.pi * tone_hz * time_s) for tone_hz in tones_hz]
+    frames = np.round(np.stack(tones, axis=1) * 16384).astype("<i2")
+    path = folder / "tone.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(len(tones_hz))
+        file.setsampwidth(2)
+        file.setframerate(48000)
+        file.writeframes(frames.tobytes())
+    return subprocess.Popen(["paplay", f"--device={sink}", "--latency-msec=50", str(path)])
+
+
+def peak_hz(samples: npt.NDArray[np.float32]) -> float:
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    return float(np.argmax(spectrum)) * 48000 / len(samples)
+
+
+def test_a_tone_played_into_the_microphone_is_heard_unbroken_and_in_time(
+    open_microphone: Callable[..., MicrophoneSource], tmp_path: Path
+) -> None:
+    source = open_microphone()
+    heard(source, 1)
+    player = played(tmp_path, "mic", 1000.0)
+    blocks = heard(source, 16)
+    player.kill()
+    player.wait()
+    assert unbroken(blocks)
+    assert {len(block.samples) for block in blocks} == {12_000}
+    tone = blocks[-2].samples
+    assert peak_hz(tone) == 1000.0  # a bin is 4 Hz
+    # The played amplitude is exactly half of full scale, and 48 kHz mono stays as it is.
+    assert np.abs(tone).max() == pytest.approx(0.5, abs=0.001)
+    # PortAudio's buffer is half a second; the rest is for a loaded machine.
+    last = blocks[-1]
+    assert 0 <= CLOCK.utc_ns() - last.start_ns - 250_000_000 < 3e9
+    assert source.health().gaps_s == 0.0
+
+
+@pytest.mark.parametrize(("channel", "tone_hz"), [(1, 600.0), (2, 2000.0)])
+def test_the_channel_that_was_asked_for_is_picked(
+    open_microphone: Callable[..., MicrophoneSource],
+    tmp_path: Path,
+    channel: int,
+    tone_hz: float,
+) -> None:
+    source = open_microphone("mic1", channels=2, channel=channel)
+    heard(source, 1)
+    player = played(tmp_path, "pair", 600.0, 2000.0)
+    blocks = heard(source, 12)
+    player.kill()
+    player.wait()
+    assert peak_hz(blocks[-2].samples) == tone_hz
+
+
+def test_a_killed_child_is_replaced_and_what_was_lost_is_counted(
+    open_microphone: Callable[..., MicrophoneSource],
+) -> None:
+    source = open_microphone()
+    before = heard(source, 3)
+    (child,) = children()
+    killed_ns = CLOCK.monotonic_ns()
+    os.kill(child, signal.SIGKILL)
+    after = heard(source, 8)
+    blocks = before + after
+    assert unbroken(blocks)
+    lost = sum(block.missed for block in blocks)
+    outage_s = (CLOCK.monotonic_ns() - killed_ns) / 1e9 - 2.0  # eight blocks, two seconds heard
+    # Between the back-off of a second and all the time it took, half a second of buffer aside.
+    assert 0.75 < lost / 48000 < outage_s + 1.0
+    assert source.health().restarts == 1
+    assert source.health().gaps_s == pytest.approx(lost / 48000)
+
+
+def test_a_microphone_that_was_unplugged_is_heard_again_when_it_is_back(
+    open_microphone: Callable[..., MicrophoneSource],
+) -> None:
+    source = open_microphone()
+    heard(source, 2)
+    # Both sinks: PulseAudio would move the recording to the one that is left.
+    pactl("unload-module", "module-null-sink")
+    try:
+        end_ns = CLOCK.monotonic_ns() + 20 * 10**9
+        while source.health().restarts < 1 and CLOCK.monotonic_ns() < end_ns:
+            source.read(0.25)
+    finally:
+        pactl("load-module", *MONO.split())
+        pactl("load-module", *STEREO.split())
+    blocks = heard(source, 4)
+    assert unbroken(blocks)
+    assert source.health().restarts >= 1
+
+
+def test_an_unknown_device_is_named_together_with_those_there_are(
+    open_microphone: Callable[..., MicrophoneSource],
+) -> None:
+    source = open_microphone("no such device")
+    with pytest.raises(DeviceError, match=r"microphone mic: no such device: .*devices: .*mic0"):
+        heard(source, 1)
+
+
+def test_closing_leaves_no_process_and_no_descriptor(
+    open_microphone: Callable[..., MicrophoneSource],
+) -> None:
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    source = open_microphone()
+    heard(source, 1)
+    source.close()
+    assert children() == []
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    assert source.ended
