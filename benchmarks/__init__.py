@@ -1,0 +1,1 @@
+"""Benchmarks: ratios of candidates that ran in turn on one core; see scripts/bench."""

@@ -28,7 +28,7 @@ _SEED = click.option(
 )
 
 
-class _StartTime(click.ParamType):
+class _StartTime(click.ParamType[int]):
     """An instant with its time zone, as nanoseconds UTC."""
 
     name = "TIME"

@@ -86,7 +86,7 @@ class Drawer:
 
 def to_power(levels: Samples, floor: float) -> Power:
     """Power of log-mel levels; never negative."""
-    power = np.exp(levels * np.float32(math.log(10) / 10)) - np.float32(floor)
+    power: Power = np.exp(levels * np.float32(math.log(10) / 10)) - np.float32(floor)
     return np.maximum(power, np.float32(0))
 
 

@@ -13,10 +13,10 @@ import queue
 import signal
 import sys
 import threading
-import time
 from typing import Protocol
 
 from edge_agent.capture import wire
+from edge_agent.clock import SystemClock
 
 _BLOCKS_PER_S = 4
 _QUEUE_BLOCKS = 10 * _BLOCKS_PER_S
@@ -45,6 +45,7 @@ class _Feed:
         self._channels = channels
         self._rate = rate
         self._queue: queue.SimpleQueue[tuple[wire.Header, bytes] | None] = queue.SimpleQueue()
+        self._clock = SystemClock()
         self._overflows = 0
         self._dropped = 0
         self._seq = 0
@@ -52,7 +53,7 @@ class _Feed:
 
     def callback(self, data: memoryview, frames: int, times: _Times, status: _Flags) -> None:
         """Copy a block; when ten seconds wait already, drop it and count."""
-        now_ns = time.monotonic_ns()
+        now_ns = self._clock.monotonic_ns()
         self._overflows += bool(status.input_overflow)
         if self._queue.qsize() >= _QUEUE_BLOCKS:
             self._dropped += frames

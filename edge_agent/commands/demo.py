@@ -1,20 +1,20 @@
 """`edge-agent demo`: a street, or the microphone, through agent and broker to a subscriber.
 
-Everything but the street is the real thing: the agent of `run` with the shipped model, its outbox
-and its MQTT client, a broker on loopback, and a subscriber that knows only what the broker tells.
+Everything but the street is the real thing: the agent of `run` with its outbox and MQTT client and
+the shipped model, a broker on loopback, a subscriber that knows only what the broker tells.
 """
 
-import json
 import logging
 import random
 import signal
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,54 +23,30 @@ from edge_agent import configfile, resources
 from edge_agent.bundle import Bundle
 from edge_agent.capture.open import Source, open_source
 from edge_agent.classifier import Classifier
-from edge_agent.clock import Clock, SystemClock
-from edge_agent.commands import scene
+from edge_agent.clock import SystemClock
 from edge_agent.commands.agent import Agent
 from edge_agent.commands.loopback import HOST, LoopbackBroker, Subscriber
 from edge_agent.commands.run import client_id
-from edge_agent.commands.scene import SceneSound, SceneSource
-from edge_agent.commands.show import Show
+from edge_agent.commands.scene import LAP_S, SceneSound, SceneSource, sounds
+from edge_agent.commands.verdict import Heard, judge
 from edge_agent.config import Config, MqttConfig
 from edge_agent.configfile import LoadedConfig
+from edge_agent.errors import EarshotError
 from edge_agent.health import Monitor
 from edge_agent.ids import Ids
-from edge_agent.messages import Encoder, json_line
+from edge_agent.messages import Encoder
 from edge_agent.mqtt import MqttOutput
 from edge_agent.outbox import Outbox
-from edge_agent.payloads import EventPayload
+from edge_agent.payloads import EventPayload, LevelPayload
 from edge_agent.pipeline import Pipeline
 from edge_agent.records import Message
 
-EARLY_S = 0.5
-LATE_S = 1.0
-"""An event may start this much before its sound, or after the sound's end (echo and patch)."""
+if TYPE_CHECKING:
+    from edge_agent.commands.show import Show
 
 _TURN_S = 0.1
 _FAREWELL_S = 5.0
-
-
-class Heard(msgspec.Struct, frozen=True, kw_only=True):
-    """An event as the subscriber saw it start; `start_s` counts from the scene's first sample."""
-
-    label: str
-    start_s: float
-    score: float
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a scene's sounds."""
-
-    heard: tuple[tuple[SceneSound, Heard], ...]
-    """Each sound with the first event that names it."""
-    missed: tuple[SceneSound, ...]
-    false: tuple[Heard, ...]
-    """Events that fit no sound."""
-
-    @property
-    def passed(self) -> bool:
-        """Whether of each required group a sound was heard."""
-        labels = {sound.label for sound, _ in self.heard}
-        return all(labels.intersection(group) for group in scene.REQUIRED)
+_NS = 1_000_000_000
 
 
 def demo(
@@ -80,47 +56,193 @@ def demo(
 
     Args:
         seconds: How long; None: the scene once, the microphone until it is interrupted.
-        mic: Listen to the first microphone of the configuration instead of the scene; then nothing
-            is known of what sounds, and nothing is judged.
-        as_json: The messages a line each as `replay` prints them, then a summary of labels.
+        mic: Listen to the configuration's first microphone instead of the scene. Then nobody
+            knows what sounds, and nothing is judged.
+        as_json: Each message as `replay --json` prints it, then an object with the summary.
         seed: Makes the scene's random parts and the ids.
-        config_path: None means `firmware_configs/demo.yaml`. Its broker is not used.
+        config_path: None means `firmware_configs/demo.yaml`. Broker and state folder in it are
+            not used.
 
     Returns:
-        0 if siren, horn and one percussive sound of the scene were heard, or with `mic`; else 1.
+        The exit code: 1 if the scene's siren, its horn, or both of its percussive sounds were
+        missed.
 
     Raises:
         EarshotError: The extra is missing, or configuration, model or microphone cannot be used.
     """
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(message)s")
-    # Either signal ends the demo in good order, as Ctrl-C does.
+    # To be told to stop is no failure: what is open ends, and the verdict follows.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    path = config_path or resources.root() / "firmware_configs" / "demo.yaml"
-    loaded = configfile.load(path)
-    bundle = bundles.load(configfile.find(loaded.config.model.path, path.parent))
-    clock = SystemClock()
-    name = next(iter(loaded.config.microphones))
+    loaded = configfile.load(config_path or resources.root() / "firmware_configs" / "demo.yaml")
+    bundle = bundles.load(configfile.find(loaded.config.model.path, loaded.path))
     with ExitStack() as stack:
         broker = stack.enter_context(LoopbackBroker())
-        config = _on_loopback(loaded.config, name, broker.port)
-        source = _source(name, config, clock, path.parent, seed, seconds, mic)
+        config = _on_loopback(loaded.config, broker.port)
         subscriber = stack.enter_context(Subscriber(broker.port, _prefix(config)))
-        show = None if as_json else Show(config.levels, () if mic else scene.sounds(_span(seconds)))
-        if show is not None:
-            show.opening(HOST, broker.port, _prefix(config), bundle.name, mic=mic)
-        job = _Job(LoadedConfig(config=config, path=path, sha256=loaded.sha256), bundle, clock)
-        events = _watch(job, source, seed, seconds if mic else None, subscriber, show)
-    origin_ns = source.start_ns if isinstance(source, SceneSource) else 0
-    heard = [_heard(event, origin_ns) for event in events]
+        show = _show(config, broker.port, bundle, as_json=as_json, mic=mic)
+        source = _source(config, loaded.path.parent, seed, seconds, mic=mic)
+        worker = _Worker(config, loaded, bundle, source, seed)
+        events = _watch(worker, subscriber, source, show, seconds if mic else None)
     if not isinstance(source, SceneSource):
-        return _close_unjudged(heard, show)
-    verdict = judge(heard, scene.sounds(_span(seconds)))
-    if show is None:
-        _print_summary(
-            [sound.label for sound, _ in verdict.heard],
-            [sound.label for sound in verdict.missed],
-            [event.label for event in verdict.false],
-        )
-    else:
-        show.verdict(verdict)
+        show.unjudged([_heard(event, 0) for event in events])
+        return 0
+    verdict = judge(sounds(source.played_s), [_heard(event, source.start_ns) for event in events])
+    show.verdict(verdict)
     return 0 if verdict.passed else 1
+
+
+class _Worker:
+    """The agent on a thread of its own, in a state folder that vanishes with it."""
+
+    def __init__(
+        self, config: Config, loaded: LoadedConfig, bundle: Bundle, source: Source, seed: int
+    ) -> None:
+        self._config = config
+        self._sha256 = loaded.sha256
+        self._bundle = bundle
+        self._classifier = Classifier(bundle)
+        self._source = source
+        self._seed = seed
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """End what is open, deliver it, take leave."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Work until stopped, or until the source ended and all was delivered."""
+        clock = SystemClock()
+        max_bytes = round(self._config.outbox.max_mb * 1e6)
+        with (
+            tempfile.TemporaryDirectory(prefix="earshot-demo-") as folder,
+            # Made here: a database belongs to the thread that uses it.
+            closing(Outbox(Path(folder), clock, max_bytes=max_bytes)) as outbox,
+        ):
+            self._agent(outbox, clock, Path(folder)).run(self._stop)
+
+    def _agent(self, outbox: Outbox, clock: SystemClock, folder: Path) -> Agent:
+        config, bundle = self._config, self._bundle
+        name = next(iter(config.microphones))
+        ids = Ids(self._seed)
+        encoder = Encoder(
+            config.site, config.mqtt.root, config.alerts, bundle.name, bundle.model_sha256, ids.boot
+        )
+        rng = random.Random(self._seed)  # noqa: S311 # it spreads waits, it hides nothing
+        output = MqttOutput(config.mqtt, client_id(config), encoder.will(), clock, rng)
+        return Agent(
+            {name: self._source},
+            {name: Pipeline(config, bundle, self._classifier, ids.new)},
+            encoder,
+            outbox,
+            output,
+            clock,
+            Monitor(clock, [name], folder, bundle.model_sha256, self._sha256),
+        )
+
+
+def _watch(
+    worker: _Worker,
+    subscriber: Subscriber,
+    source: Source,
+    show: "Show",
+    seconds: float | None,
+) -> list[EventPayload]:
+    """Let the agent work and show what arrives; the events, as each began.
+
+    Args:
+        worker: The agent.
+        subscriber: What arrives.
+        source: What the agent listens to.
+        show: Told of each message.
+        seconds: Stop the agent after this; None: when the source ends, or on an interrupt.
+    """
+    events: list[EventPayload] = []
+    with ThreadPoolExecutor(1, thread_name_prefix="agent") as pool:
+        work = pool.submit(worker.run)
+        messages = _messages(work, worker, subscriber, seconds)
+        for message in messages:
+            show.message(message, _playing(message, source))
+            if message.kind == "event":
+                event = msgspec.json.decode(message.payload, type=EventPayload)
+                events += [event] if event.phase == "start" else []
+        work.result()
+    return events
+
+
+def _messages(
+    work: "Future[None]", worker: _Worker, subscriber: Subscriber, seconds: float | None
+) -> Iterator[Message]:
+    """What arrives, until the agent has ended and its farewell was seen."""
+    clock = SystemClock()
+    stop_ns = None if seconds is None else clock.monotonic_ns() + round(seconds * _NS)
+    give_up_ns: int | None = None
+    while True:
+        now_ns = clock.monotonic_ns()
+        if stop_ns is not None and now_ns >= stop_ns:
+            worker.stop()
+        if work.done() and give_up_ns is None:
+            give_up_ns = now_ns + round(_FAREWELL_S * _NS)
+        try:
+            message = subscriber.next(_TURN_S)
+        except KeyboardInterrupt:
+            worker.stop()
+            continue
+        if message is not None:
+            yield message
+        elif give_up_ns is not None and (subscriber.farewell.is_set() or now_ns > give_up_ns):
+            return
+
+
+def _playing(message: Message, source: Source) -> Sequence[SceneSound]:
+    """The sounds of the scene within the second that a level tells of."""
+    if message.kind != "level" or not isinstance(source, SceneSource):
+        return ()
+    level = msgspec.json.decode(message.payload, type=LevelPayload)
+    from_s = (_utc_ns(level.start) - source.start_ns) / _NS
+    until_s = from_s + level.period_s
+    return [
+        sound
+        for sound in sounds(until_s + LAP_S)
+        if sound.start_s < until_s and from_s < sound.end_s
+    ]
+
+
+def _show(config: Config, port: int, bundle: Bundle, *, as_json: bool, mic: bool) -> "Show":
+    try:
+        from edge_agent.commands.show import JsonShow, TextShow
+    except ImportError as error:
+        raise EarshotError(
+            f"the demo needs a package that is not installed: {error.name}",
+            hint='Install the extra: pip install "earshot[demo]"',
+        ) from error
+    if as_json:
+        return JsonShow()
+    what = "the microphone" if mic else "a synthesised street"
+    return TextShow(f"{what} with the model {bundle.name}", (HOST, port), _prefix(config))
+
+
+def _source(config: Config, folder: Path, seed: int, seconds: float | None, *, mic: bool) -> Source:
+    name, settings = next(iter(config.microphones.items()))
+    if mic:
+        return open_source(name, settings, SystemClock(), folder)
+    return SceneSource(name, SystemClock(), seed=seed, seconds=seconds or LAP_S)
+
+
+def _on_loopback(config: Config, port: int) -> Config:
+    """The configuration with the demo's broker, which speaks 3.1.1 only."""
+    mqtt = MqttConfig(host=HOST, port=port, root=config.mqtt.root, version="3.1.1")
+    return msgspec.structs.replace(config, mqtt=mqtt)
+
+
+def _prefix(config: Config) -> str:
+    return f"{config.mqtt.root}/{config.site.site}/{config.site.device}"
+
+
+def _heard(event: EventPayload, origin_ns: int) -> Heard:
+    start_s = (_utc_ns(event.start) - origin_ns) / _NS
+    return Heard(label=event.label, start_s=start_s, score=event.score)
+
+
+def _utc_ns(time: str) -> int:
+    # The wire's milliseconds survive a float of seconds, whose step is a quarter microsecond.
+    return round(datetime.fromisoformat(time).timestamp() * 1000) * 1_000_000

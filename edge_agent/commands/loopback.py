@@ -11,8 +11,9 @@ import queue
 import socket
 import threading
 import warnings
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import msgspec
 from paho.mqtt.client import Client, MQTTMessage
@@ -45,6 +46,13 @@ class _Keys(msgspec.Struct, frozen=True, kw_only=True):
     seq: int | None = None
 
 
+class _Broker(Protocol):
+    """What is used of amqtt's, which carries no types."""
+
+    async def start(self) -> None: ...
+    async def shutdown(self) -> None: ...
+
+
 class LoopbackBroker:
     """A broker on a free port, from entering the context to leaving it.
 
@@ -66,7 +74,7 @@ class LoopbackBroker:
                 f"the demo needs a package that is not installed: {error.name}",
                 hint='Install the extra: pip install "earshot[demo]"',
             ) from error
-        self._make = Broker
+        self._make: Callable[[dict[str, object]], _Broker] = Broker
         self._refusals: tuple[type[Exception], ...] = (AMQTTError, OSError)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -102,7 +110,7 @@ class LoopbackBroker:
         stopped.exception(_PATIENCE_S)
         self._end_loop()
 
-    async def _start(self):  # type: ignore[no-untyped-def] # amqtt carries no types
+    async def _start(self) -> _Broker:
         listener = {"type": "tcp", "bind": f"{HOST}:{self.port}"}
         plugins = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
         broker = self._make({"listeners": {"default": listener}, "plugins": plugins})
@@ -183,7 +191,7 @@ class Subscriber:
             if b'"state":"offline"' in arrived.payload:
                 self.farewell.set()
             return
-        message = _published(arrived.topic, arrived.payload, arrived.qos)
+        message = _published(arrived.topic, bytes(arrived.payload), arrived.qos)
         if message is not None and self._is_new(message):
             self._arrived.put(message)
 

@@ -24,6 +24,7 @@ REQUIRED: tuple[tuple[str, ...], ...] = (("siren",), ("car_horn",), ("jackhammer
 _BLOCK_SAMPLES = RATE // 4
 _BACKGROUND_DBFS = -40.0
 _HUM_DBFS = -62.0
+_JUDGED_S = 1.0
 _NS = 1_000_000_000
 
 _Signal: TypeAlias = npt.NDArray[np.float64]
@@ -52,7 +53,10 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sounds(seconds: float) -> tuple[SceneSound, ...]:
-    """The sounds that begin within so many seconds of the scene, its repetitions included."""
+    """The sounds of so many seconds of the scene, its repetitions included.
+
+    One of which less than a second was played does not count: no patch holds it.
+    """
     found = []
     for lap in range(int(seconds // LAP_S) + 1):
         for part in _PROGRAMME:
@@ -60,7 +64,7 @@ def sounds(seconds: float) -> tuple[SceneSound, ...]:
             end_s = start_s + part.duration_s
             sound = SceneSound(label=part.label, start_s=start_s, end_s=end_s, accepts=part.accepts)
             found.append(sound)
-    return tuple(sound for sound in found if sound.start_s < seconds)
+    return tuple(sound for sound in found if sound.start_s + _JUDGED_S <= seconds)
 
 
 def compose(seed: int, lap: int = 0) -> Samples:
@@ -108,6 +112,11 @@ class SceneSource:
         """Whether the last block was handed out."""
         return self._position >= self._total
 
+    @property
+    def played_s(self) -> float:
+        """How much of the scene was handed out, seconds."""
+        return self._position / RATE
+
     def read(self, timeout_s: float) -> Block | None:
         """The next block; None at the end, or when it is not due within the timeout."""
         if self.ended or not self._due(timeout_s):
@@ -130,7 +139,7 @@ class SceneSource:
 
     def close(self) -> None:
         """End the scene."""
-        self._position = self._total
+        self._total = self._position
 
     def health(self) -> CaptureHealth:
         """Nothing is ever lost here."""
