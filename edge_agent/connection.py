@@ -130,8 +130,10 @@ class Connection:
 
     def end(self) -> None:
         """Take leave; the broker forgets the will."""
+        link = self._client.socket()
         self._client.disconnect()
         self._client.loop_stop()
+        _close(link)
 
     def drop(self) -> None:
         """Close without a word, so that the broker publishes the will."""
@@ -148,6 +150,7 @@ class Connection:
             with contextlib.suppress(OSError):
                 link.shutdown(socket.SHUT_RDWR)
         self._client.loop_stop()
+        _close(link)
 
     def _connect(self) -> None:
         try:
@@ -218,6 +221,12 @@ class Connection:
         _properties: Properties,
     ) -> None:
         self._append(Answered(mid=mid, code=reason.value, name=str(reason)))
+
+
+def _close(link: object) -> None:
+    # paho's thread may see that it is to end before it sees that the socket has.
+    if isinstance(link, socket.socket):
+        link.close()
 
 
 def _tls_context(tls: TlsConfig) -> ssl.SSLContext:
