@@ -133,7 +133,7 @@ class Connection:
         link = self._client.socket()
         self._client.disconnect()
         self._client.loop_stop()
-        _close(link)
+        self._release(link)
 
     def drop(self) -> None:
         """Close without a word, so that the broker publishes the will."""
@@ -150,7 +150,14 @@ class Connection:
             with contextlib.suppress(OSError):
                 link.shutdown(socket.SHUT_RDWR)
         self._client.loop_stop()
-        _close(link)
+        self._release(link)
+
+    def _release(self, link: object) -> None:
+        # paho's thread may see that it is to end before it sees that the socket has.
+        if isinstance(link, socket.socket):
+            link.close()
+        # paho closes its other sockets when it is freed; its callbacks would hold it in a circle.
+        self._client.on_connect = self._client.on_disconnect = self._client.on_publish = None
 
     def _connect(self) -> None:
         try:
@@ -160,8 +167,8 @@ class Connection:
             )
         except (OSError, ValueError) as error:
             self._append(Unreachable(error=f"{type(error).__name__}: {error}"))
-            return
-        self._client.loop_start()
+        else:
+            self._client.loop_start()
         if self._dropped:
             self._shut()
 
@@ -221,12 +228,6 @@ class Connection:
         _properties: Properties,
     ) -> None:
         self._append(Answered(mid=mid, code=reason.value, name=str(reason)))
-
-
-def _close(link: object) -> None:
-    # paho's thread may see that it is to end before it sees that the socket has.
-    if isinstance(link, socket.socket):
-        link.close()
 
 
 def _tls_context(tls: TlsConfig) -> ssl.SSLContext:

@@ -17,7 +17,7 @@ from edge_agent.config import Config, EventsConfig, LabelConfig
 from edge_agent.errors import ConfigError
 from edge_agent.events import EventRule, Events
 from edge_agent.exposure import Exposure
-from edge_agent.frontend import Patches
+from edge_agent.frontend import Patch, Patches
 from edge_agent.levels import Levels
 from edge_agent.records import (
     Alert,
@@ -89,13 +89,14 @@ class Sensing:
         if not self._marks:
             self._anchor = self._next_patch = block.first
         self._marks.append(msgspec.structs.replace(block, samples=block.samples[:0]))
-        self._classify(self._resampler.push(block.samples))
+        self._classify(self._patches.push(self._resampler.push(block.samples)))
 
     def finish(self) -> None:
         """What the end of the stream still completes."""
         self.readings += self._levels.finish()
         if self._marks:
-            self._classify(self._resampler.flush())
+            self._classify(self._patches.push(self._resampler.flush()))
+            self._classify(self._patches.flush())
 
     def next_reading_ns(self) -> int:
         """The next reading is made at this time or later."""
@@ -107,9 +108,9 @@ class Sensing:
             return self.predictions[0].end_ns
         return self._time_ns(self._next_patch + round(self._patches.span * self._ratio))
 
-    def _classify(self, samples: Samples) -> None:
+    def _classify(self, patches: list[Patch]) -> None:
         span = round(self._patches.span * self._ratio)
-        for patch in self._patches.push(samples):
+        for patch in patches:
             first = self._anchor + round(patch.first * self._ratio)
             mark = self._mark_of(first)
             prediction = Prediction(

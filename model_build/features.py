@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from edge_agent.capture.files import read_recording
 from edge_agent.config import FrontendSettings
-from edge_agent.errors import AudioError
+from edge_agent.errors import AudioError, BuildError
 from edge_agent.frontend import Frames, Patches, fingerprint
 from edge_agent.records import Samples
 from edge_agent.resample import resample
@@ -145,9 +145,14 @@ def _save(
     rows: list[Halves] = []
     levels: list[float] = []
     skipped: list[Skip] = []
-    for clip, samples in _readable(clips, root, rate, skipped):
+    for samples in _readable(clips, root, rate, skipped):
         rows.append(compute(samples).astype(np.float16))
         levels.append(level_dbfs(samples))
+    if not rows:
+        raise BuildError(
+            f"none of {len(clips)} recordings can be used ({skipped[0].reason})",
+            hint="Mend the first reason; all recordings of a manifest lie under one folder.",
+        )
     starts = np.cumsum([0, *(len(part) for part in rows)], dtype=np.int64)
     partial = path.with_suffix(".partial.npz")
     np.savez(
@@ -162,7 +167,7 @@ def _save(
 
 def _readable(
     clips: Sequence[Clip], root: Path, rate: int, skipped: list[Skip]
-) -> Iterator[tuple[Clip, Samples]]:
+) -> Iterator[Samples]:
     for clip in clips:
         try:
             samples = heard(root / clip.path, rate)
@@ -170,7 +175,7 @@ def _readable(
             skipped.append(Skip(path=clip.path, reason=error.message))
             continue
         if samples.size:
-            yield clip, samples
+            yield samples
         else:
             skipped.append(Skip(path=clip.path, reason="holds no sound"))
 

@@ -28,7 +28,7 @@ _GAIN_DB = 6.0
 PLANS = {
     "dnn": train.Plan(epochs=10, label_smoothing=0.05),
     "cnn": train.Plan(epochs=14, label_smoothing=0.05),
-    "cnn_lstm": train.Plan(epochs=10, label_smoothing=0.05),
+    "cnn_lstm": train.Plan(epochs=8, label_smoothing=0.05),
 }
 
 

@@ -107,7 +107,8 @@ def _cnn_lstm(log_mel: Tensor) -> Tensor:
     sequence = layers.Dense(64, activation="relu", name="dense")(sequence)
     sequence = layers.Dropout(0.2, name="dense_drop")(sequence)
     sequence = layers.LSTM(64, return_sequences=True, unroll=True, name="lstm1")(sequence)
-    last = layers.LSTM(48, unroll=True, name="lstm2")(sequence)
+    # As wide as the first: with 48 or 32 units the converter left a float tensor in its first step.
+    last = layers.LSTM(64, unroll=True, name="lstm2")(sequence)
     return layers.Dropout(0.3, name="drop")(last)
 
 

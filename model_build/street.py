@@ -32,7 +32,7 @@ PATCHES_PER_EPOCH = 10_000
 PLANS = {
     "dnn": train.Plan(epochs=20, batch=128),
     "cnn": train.Plan(epochs=24),
-    "cnn_lstm": train.Plan(epochs=20),
+    "cnn_lstm": train.Plan(epochs=14),
 }
 
 

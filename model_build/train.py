@@ -8,7 +8,6 @@ saved after each epoch, so a run that was cut off goes on where it stopped.
 import os
 
 # Before TensorFlow is imported: it reads them once.
-THREADS = 2
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -36,6 +35,8 @@ Draw: TypeAlias = Callable[[np.random.Generator, FrontendSettings], Batch]
 """An epoch's patches, standardised by the given settings."""
 Model: TypeAlias = keras.Model
 Loss: TypeAlias = Literal["categorical_crossentropy", "binary_crossentropy"]
+
+THREADS = 2
 
 _log = logging.getLogger(__name__)
 

@@ -4,6 +4,7 @@ Everything but the street is the real thing: the agent of `run` with its outbox 
 the shipped model, a broker on loopback, a subscriber that knows only what the broker tells.
 """
 
+import importlib
 import logging
 import random
 import signal
@@ -70,18 +71,20 @@ def demo(
     Raises:
         EarshotError: The extra is missing, or configuration, model or microphone cannot be used.
     """
+    _require_extra()
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(message)s")
-    # To be told to stop is no failure: what is open ends, and the verdict follows.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     loaded = configfile.load(config_path or resources.root() / "firmware_configs" / "demo.yaml")
     bundle = bundles.load(configfile.find(loaded.config.model.path, loaded.path))
     with ExitStack() as stack:
         broker = stack.enter_context(LoopbackBroker())
         config = _on_loopback(loaded.config, broker.port)
         subscriber = stack.enter_context(Subscriber(broker.port, _prefix(config)))
-        show = _show(config, broker.port, bundle, as_json=as_json, mic=mic)
         source = _source(config, loaded.path.parent, seed, seconds, mic=mic)
+        show = _show(config, broker.port, bundle, as_json=as_json, mic=mic)
         worker = _Worker(config, loaded, bundle, source, seed)
+        # To be told to stop is no failure: what is open ends, and the verdict follows.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.stop())
         events = _watch(worker, subscriber, source, show, seconds if mic else None)
     if not isinstance(source, SceneSource):
         show.unjudged([_heard(event, 0) for event in events])
@@ -159,8 +162,7 @@ def _watch(
     events: list[EventPayload] = []
     with ThreadPoolExecutor(1, thread_name_prefix="agent") as pool:
         work = pool.submit(worker.run)
-        messages = _messages(work, worker, subscriber, seconds)
-        for message in messages:
+        for message in _messages(work, worker, subscriber, seconds):
             show.message(message, _playing(message, source))
             if message.kind == "event":
                 event = msgspec.json.decode(message.payload, type=EventPayload)
@@ -182,11 +184,7 @@ def _messages(
             worker.stop()
         if work.done() and give_up_ns is None:
             give_up_ns = now_ns + round(_FAREWELL_S * _NS)
-        try:
-            message = subscriber.next(_TURN_S)
-        except KeyboardInterrupt:
-            worker.stop()
-            continue
+        message = subscriber.next(_TURN_S)
         if message is not None:
             yield message
         elif give_up_ns is not None and (subscriber.farewell.is_set() or now_ns > give_up_ns):
@@ -207,14 +205,20 @@ def _playing(message: Message, source: Source) -> Sequence[SceneSound]:
     ]
 
 
+def _require_extra() -> None:
+    for name in ("amqtt", "rich"):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise EarshotError(
+                f"the demo needs {name}, which is not installed",
+                hint='Install the extra: pip install "earshot[demo]"',
+            ) from error
+
+
 def _show(config: Config, port: int, bundle: Bundle, *, as_json: bool, mic: bool) -> "Show":
-    try:
-        from edge_agent.commands.show import JsonShow, TextShow
-    except ImportError as error:
-        raise EarshotError(
-            f"the demo needs a package that is not installed: {error.name}",
-            hint='Install the extra: pip install "earshot[demo]"',
-        ) from error
+    from edge_agent.commands.show import JsonShow, TextShow
+
     if as_json:
         return JsonShow()
     what = "the microphone" if mic else "a synthesised street"

@@ -21,7 +21,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge_agent.errors import BrokerError, EarshotError
+from edge_agent.errors import BrokerError
 from edge_agent.messages import payload_type
 from edge_agent.payloads import AlertPayload, EventPayload, LevelPayload, StatePayload
 from edge_agent.records import Kind, Message
@@ -57,25 +57,20 @@ class LoopbackBroker:
     """A broker on a free port, from entering the context to leaving it.
 
     Raises:
-        EarshotError: amqtt is not installed.
         BrokerError: No port could be had.
     """
 
     def __init__(self) -> None:
+        # Imported here, so that without the extra the demo can still say what is missing.
         warnings.filterwarnings("ignore", module=r"(amqtt|transitions|websockets)(\.|$)")
         # It warns of every client that leaves, and tells in tracebacks what we handle here.
         for name in ("amqtt", "transitions"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-        try:
-            from amqtt.broker import Broker
-            from amqtt.errors import AMQTTError
-        except ImportError as error:
-            raise EarshotError(
-                f"the demo needs a package that is not installed: {error.name}",
-                hint='Install the extra: pip install "earshot[demo]"',
-            ) from error
+        from amqtt.broker import Broker
+        from amqtt.errors import BrokerError as StartError
+
         self._make: Callable[[dict[str, object]], _Broker] = Broker
-        self._refusals: tuple[type[Exception], ...] = (AMQTTError, OSError)
+        self._refusals: tuple[type[Exception], ...] = (StartError, OSError)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="demo-broker", daemon=True
@@ -96,7 +91,7 @@ class LoopbackBroker:
                 return self
         self._end_loop()
         raise BrokerError(
-            f"the demo's broker found no port on {HOST} in {_PORT_TRIES} tries: {reason}",
+            f"the demo's broker found no port on loopback in {_PORT_TRIES} tries: {reason}",
             hint="Try again; if it stays so, see what else opens ports on this machine.",
         )
 

@@ -1,0 +1,142 @@
+"""The whole path of one microphone, with a table of scores or the shipped model behind it."""
+
+from itertools import pairwise
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_agent import resources
+from edge_agent.bundle import Bundle, load
+from edge_agent.classifier import Classifier
+from edge_agent.config import AlertConfig, Config, EventsConfig, LabelConfig
+from edge_agent.errors import ConfigError
+from edge_agent.ids import Ids
+from edge_agent.pipeline import Pipeline
+from edge_agent.records import Alert, Block, Event, LevelReading, Record, Samples
+
+RATE = 48000
+SECONDS = 6
+RULES = {
+    "siren": AlertConfig(labels=("siren",), min_score=0.6),
+    "loud": AlertConfig(indicator="LAeq", above_dbfs=-40.0, for_s=2),
+}
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return load(resources.root() / "models" / "street")
+
+
+class LoudIsSiren:
+    """Scores by the level of the patch alone, so that a test can say what is heard when."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.labels = tuple(label.id for label in bundle.labels)
+
+    def scores(self, features: Samples) -> Samples:
+        scores = np.zeros(len(self.labels), np.float32)
+        scores[self.labels.index("siren")] = 0.9 if features.mean() > -1.0 else 0.1
+        return scores
+
+
+def street() -> Samples:
+    """Two seconds of near silence, two of loud noise, two of near silence."""
+    noise = np.random.default_rng(3).standard_normal(SECONDS * RATE)
+    loudness = np.repeat([1e-4, 0.2, 1e-4], 2 * RATE)
+    return (noise * loudness).astype(np.float32)
+
+
+def played(pipeline: Pipeline, samples: Samples, cuts: list[int]) -> list[Record]:
+    records: list[Record] = []
+    for begin, end in pairwise([0, *cuts, len(samples)]):
+        records += pipeline.feed(
+            Block(
+                microphone="mic",
+                samples=samples[begin:end],
+                rate=RATE,
+                bandwidth_hz=24000.0,
+                first=begin,
+                start_ns=round(begin * 1e9 / RATE),
+                synced=False,
+            )
+        )
+    return records + pipeline.finish()
+
+
+def pipeline_of(bundle: Bundle, config: Config | None = None) -> Pipeline:
+    config = config or Config(alerts=RULES)
+    return Pipeline(config, bundle, LoudIsSiren(bundle), Ids(7).new)
+
+
+def test_readings_events_and_alerts_come_in_the_order_of_their_time(bundle: Bundle) -> None:
+    records = played(pipeline_of(bundle), street(), [])
+    made = [record.made_ns for record in records]
+    assert made == sorted(made)
+    readings = [record for record in records if isinstance(record, LevelReading)]
+    assert [reading.start_ns // 1_000_000_000 for reading in readings] == list(range(SECONDS))
+    assert len({reading.id for reading in readings}) == SECONDS
+    events = [record for record in records if isinstance(record, Event)]
+    assert [(event.label, event.phase) for event in events] == [
+        ("siren", "start"),
+        ("siren", "end"),
+    ]
+    alerts = [record for record in records if isinstance(record, Alert)]
+    assert sorted((alert.rule, alert.phase) for alert in alerts) == [
+        ("loud", "end"),
+        ("loud", "start"),
+        ("siren", "end"),
+        ("siren", "start"),
+    ]
+
+
+def test_an_event_starts_and_ends_near_its_sound_and_carries_its_level(bundle: Bundle) -> None:
+    records = played(pipeline_of(bundle), street(), [])
+    start, end = (record for record in records if isinstance(record, Event))
+    # A patch is a second long and counts as soon as a part of it is loud: half a second each way.
+    assert abs(start.start_ns / 1e9 - 2.0) <= 0.6
+    assert end.end_ns is not None
+    assert abs(end.end_ns / 1e9 - 4.0) <= 0.6
+    assert all(level is None for level in start.levels.values()) or start.levels["LAeq_dbfs"]
+    loudest = max(
+        record.values["LAFmax_dbfs"] or -200
+        for record in records
+        if isinstance(record, LevelReading)
+    )
+    assert end.levels["LAFmax_dbfs"] == loudest
+
+
+@settings(max_examples=25)
+@given(
+    cuts=st.lists(st.integers(1, SECONDS * RATE - 1), max_size=40, unique=True).map(sorted),
+)
+def test_records_do_not_depend_on_the_cuts(cuts: list[int]) -> None:
+    shipped = load(resources.root() / "models" / "street")
+    whole = played(pipeline_of(shipped), street(), [])
+    parted = played(pipeline_of(shipped), street(), cuts)
+    assert msgspec.to_builtins(parted) == msgspec.to_builtins(whole)
+
+
+def test_the_shipped_model_gives_the_same_records_however_the_sound_is_cut(
+    bundle: Bundle,
+) -> None:
+    config = Config(alerts=RULES)
+    first, second = (
+        played(Pipeline(config, bundle, Classifier(bundle), Ids(7).new), street(), cuts)
+        for cuts in ([], list(range(5000, SECONDS * RATE, 5000)))
+    )
+    assert first == second
+
+
+def test_a_rule_with_a_label_that_the_model_lacks_is_refused(bundle: Bundle) -> None:
+    config = Config(alerts={"boom": AlertConfig(labels=("explosion",))})
+    with pytest.raises(ConfigError, match=r"alerts\.boom\.labels: .* no label 'explosion'"):
+        pipeline_of(bundle, config)
+
+
+def test_an_override_that_crosses_the_models_thresholds_is_refused(bundle: Bundle) -> None:
+    config = Config(events=EventsConfig(labels={"siren": LabelConfig(on=0.2)}))
+    with pytest.raises(ConfigError, match=r"events\.labels\.siren: off 0\.35 is above on 0\.2"):
+        pipeline_of(bundle, config)
