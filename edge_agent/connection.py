@@ -96,6 +96,8 @@ class Connection:
         self._config = config
         self._version = version
         self._notify = notify
+        self._ending = threading.Lock()
+        self._connecting = True
         self._dropped = False
         five = version == "5"
         self._client = Client(
@@ -137,10 +139,11 @@ class Connection:
 
     def drop(self) -> None:
         """Close without a word, so that the broker publishes the will."""
-        self._dropped = True
-        # Either the thread sees the mark when its connect() returns, or it is about to end.
-        self._thread.join(0.1)
-        if not self._thread.is_alive():
+        with self._ending:
+            self._dropped = True
+            connecting = self._connecting
+        # While connect() lasts, nothing can be shut; its thread does it when it returns.
+        if not connecting:
             self._shut()
 
     def _shut(self) -> None:
@@ -169,7 +172,10 @@ class Connection:
             self._append(Unreachable(error=f"{type(error).__name__}: {error}"))
         else:
             self._client.loop_start()
-        if self._dropped:
+        with self._ending:
+            self._connecting = False
+            dropped = self._dropped
+        if dropped:
             self._shut()
 
     def _set_credentials(self) -> None:

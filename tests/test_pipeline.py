@@ -46,7 +46,8 @@ def street() -> Samples:
     """Two seconds of near silence, two of loud noise, two of near silence."""
     noise = np.random.default_rng(3).standard_normal(SECONDS * RATE)
     loudness = np.repeat([1e-4, 0.2, 1e-4], 2 * RATE)
-    return (noise * loudness).astype(np.float32)
+    samples: Samples = (noise * loudness).astype(np.float32)
+    return samples
 
 
 def played(pipeline: Pipeline, samples: Samples, cuts: list[int]) -> list[Record]:

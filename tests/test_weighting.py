@@ -18,7 +18,7 @@ def gain_db(rate: int, frequency_hz: float) -> float:
     z = np.exp(-2j * np.pi * frequency_hz / rate)
     gain = 1.0
     for b, a in sections(rate):
-        gain *= abs(np.polyval(b[::-1], z) / np.polyval(a[::-1], z))
+        gain *= float(abs(np.polyval(b[::-1], z) / np.polyval(a[::-1], z)))
     return 20 * float(np.log10(gain))
 
 
