@@ -63,7 +63,7 @@ def cli() -> None:
     help="The device's configuration (YAML).",
 )
 def run(config_path: Path) -> None:
-    r"""Listen and publish until stopped: the service.
+    """Listen and publish until stopped: the service.
 
     \b
     edge-agent run --config /etc/earshot/agent.yaml
@@ -89,7 +89,7 @@ def run(config_path: Path) -> None:
 def replay(
     files: tuple[Path, ...], config_path: Path | None, start_ns: int, seed: int, as_json: bool
 ) -> None:
-    r"""Run recordings through the agent's own path, faster than real time.
+    """Run recordings through the agent's own path, faster than real time.
 
     Prints what `run` would publish for each file, as a timeline or as JSON lines. WAV, FLAC and
     Ogg of any rate and channel count.
@@ -116,7 +116,7 @@ def replay(
 def demo(
     seconds: float | None, mic: bool, config_path: Path | None, seed: int, as_json: bool
 ) -> None:
-    r"""Play a street scene through model and broker, and show what arrives.
+    """Play a street scene through model and broker, and show what arrives.
 
     The broker runs in this process, on loopback. At the end it says which sounds of the scene
     were heard, which were missed and which events were false.

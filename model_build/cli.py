@@ -59,7 +59,7 @@ def cli() -> None:
 @_SEED
 @_QUICK
 def train(network: str, data: Path, cache: Path, seed: int, quick: bool) -> None:
-    r"""Train a street network; an interrupted run goes on where it stopped.
+    """Train a street network; an interrupted run goes on where it stopped.
 
     \b
     model-build train --network cnn --data ../shared/data
@@ -98,7 +98,7 @@ def quantise(
     out: Path,
     legacy_python: Path,
 ) -> None:
-    r"""Convert a trained network to int8, pass it through the gates, write its bundle.
+    """Convert a trained network to int8, pass it through the gates, write its bundle.
 
     What `folds` found with the same cache and seed goes into the model card.
 
@@ -129,7 +129,7 @@ def quantise(
 @_SEED
 @_JSON
 def folds(network: str, data: Path, cache: Path, seed: int, as_json: bool) -> None:
-    r"""Retrain a network on each side of UrbanSound8K's folds, and on a random split.
+    """Retrain a network on each side of UrbanSound8K's folds, and on a random split.
 
     The random split flatters, since slices of one recording stand on both its sides.
 
@@ -167,7 +167,7 @@ def folds(network: str, data: Path, cache: Path, seed: int, as_json: bool) -> No
 def evaluate(
     model: Path, manifest: Path, root: Path, fold: int | None, renamed: str | None, as_json: bool
 ) -> None:
-    r"""Judge a bundle by recordings, through the device's own front end and classifier.
+    """Judge a bundle by recordings, through the device's own front end and classifier.
 
     \b
     model-build evaluate models/street --manifest clips.csv --root . --fold 3

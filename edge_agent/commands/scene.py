@@ -225,7 +225,7 @@ def _jackhammer(rng: np.random.Generator, duration_s: float) -> _Signal:
         blow = rng.uniform(0.8, 1.1) * _blow(rng)
         mix[begin : begin + len(blow)] += blow
         at_s += rng.uniform(0.93, 1.07) / 14
-    return _reverberant(rng, mix, 0.4, 0.3)
+    return _reverberant(rng, mix, 0.4, 0.15)
 
 
 def _blow(rng: np.random.Generator) -> _Signal:

@@ -1,0 +1,40 @@
+"""Documents against the code: commands and options."""
+
+from pathlib import Path
+
+import click
+import pytest
+
+from edge_agent.cli import cli as edge_agent
+from model_build.cli import cli as model_build
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def commands() -> list[tuple[str, str, click.Command]]:
+    groups = {"edge-agent": edge_agent, "model-build": model_build}
+    return [
+        (program, name, command)
+        for program, group in groups.items()
+        for name, command in group.commands.items()
+    ]
+
+
+@pytest.mark.parametrize(("program", "name", "command"), commands())
+def test_usage_names_every_command_and_option(
+    program: str, name: str, command: click.Command
+) -> None:
+    usage = (ROOT / "docs" / "usage.md").read_text()
+    assert f"{program} {name}" in usage
+    line = next(line for line in usage.splitlines() if f"{program} {name}" in line)
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.opts[-1] in line, parameter.name
+
+
+@pytest.mark.parametrize(("program", "name", "command"), commands())
+def test_every_command_has_help_with_an_example(
+    program: str, name: str, command: click.Command
+) -> None:
+    assert command.help
+    assert f"\b\n{program} {name}" in command.help
