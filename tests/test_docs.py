@@ -1,5 +1,6 @@
 """Documents against the code: commands and options."""
 
+import inspect
 from pathlib import Path
 
 import click
@@ -37,4 +38,4 @@ def test_every_command_has_help_with_an_example(
     program: str, name: str, command: click.Command
 ) -> None:
     assert command.help
-    assert f"\b\n{program} {name}" in command.help
+    assert f"\b\n{program} {name}" in inspect.cleandoc(command.help)
