@@ -37,8 +37,10 @@ class LoudIsSiren:
         self.labels = tuple(label.id for label in bundle.labels)
 
     def scores(self, features: Samples) -> Samples:
+        # The first statistic of MFCCs is the mean of c0, which is the level.
+        level = features.mean() if features.ndim == 2 else features[0]
         scores = np.zeros(len(self.labels), np.float32)
-        scores[self.labels.index("siren")] = 0.9 if features.mean() > -1.0 else 0.1
+        scores[self.labels.index("siren")] = 0.9 if level > -1.0 else 0.1
         return scores
 
 

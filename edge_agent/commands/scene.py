@@ -210,10 +210,11 @@ def _disc(rng: np.random.Generator, t: _Signal, note_hz: float) -> _Signal:
 
 
 def _alarm(rng: np.random.Generator, duration_s: float) -> _Signal:
-    """A piezo beeper at about 3.1 kHz, a quarter of a second on, a quarter off."""
+    """A quartz clock's alarm: four beeps, a pause, at a sixteenth of the crystal's 32768 Hz."""
     t = _times(duration_s)
-    tone = _harmonics(2 * np.pi * 3100 * rng.uniform(0.97, 1.03) * t, (1.0, 0.2, 0.25))
-    return _reverberant(rng, tone * _gate(t % 0.5, 0.25, 0.004, 0.006), 0.4, 0.3)
+    tone = _harmonics(2 * np.pi * 2048 * rng.uniform(0.97, 1.03) * t, (1.0, 0.6, 0.5, 0.4, 0.3))
+    beeps = [_gate(t % 0.7 - at, 0.06, 0.004, 0.006) for at in (0.0, 0.125, 0.25, 0.375)]
+    return _reverberant(rng, tone * sum(beeps, np.zeros_like(t)), 0.4, 0.15)
 
 
 def _jackhammer(rng: np.random.Generator, duration_s: float) -> _Signal:
