@@ -204,7 +204,8 @@ def _convert_here(network: str, outputs: int, arrays: Path, model: Path) -> None
 
     with np.load(arrays) as data:
         calibration, *weights = (data[name] for name in data.files)
-    fixed = networks.build(network, outputs, "sigmoid", batch=1)
+    settles = networks.NETWORKS[network].settles
+    fixed = networks.build(network, outputs, "sigmoid", batch=1, capped=settles)
     fixed.set_weights(weights)
     spec = tf.TensorSpec(fixed.input_shape, tf.float32, name=networks.NETWORKS[network].input)
     call = tf.function(lambda patch: fixed(patch, training=False), input_signature=[spec])

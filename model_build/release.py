@@ -17,7 +17,7 @@ from edge_agent.errors import BuildError
 from edge_agent.frontend import from_levels
 from edge_agent.modelfile import DataSet, Metric, Training
 from edge_agent.records import Samples
-from model_build import bundles, features, folds, networks, parity, street, train
+from model_build import bundles, features, folds, networks, parity, settle, street, train
 from model_build import quantise as conversion
 from model_build.datasets import Clip, list_sha256
 from model_build.metrics import average_precision, macro
@@ -85,6 +85,18 @@ def train_street(
         name, len(street.LABELS), "binary_crossentropy", own, draw, plan, seed, folder
     )
     calibration, _ = mixer.training(_CALIBRATION, np.random.default_rng([seed, 2**28]), own)
+    if networks.NETWORKS[name].settles:
+        model = train.fit(
+            name,
+            len(street.LABELS),
+            "binary_crossentropy",
+            own,
+            draw,
+            settle.PLAN,
+            seed + 1,
+            folder / "settled",
+            begin=settle.settled(name, model, calibration),
+        )
     np.savez(folder / "weights.npz", calibration, *model.get_weights())
     run = Run(
         network=name,
@@ -246,7 +258,9 @@ def _held_out(
     )
     owners = cached.owners()[rows]
     inputs = from_levels(cached.rows[rows].astype(np.float32), settings)
-    model = networks.build(name, len(street.LABELS), "sigmoid")
+    model = networks.build(
+        name, len(street.LABELS), "sigmoid", capped=networks.NETWORKS[name].settles
+    )
     model.set_weights(weights)
     label_of = {clip.path: i for i, of in enumerate(test.events) for clip in of}
     answers = np.array([label_of[clip.path] for clip in cached.clips])[owners]

@@ -86,6 +86,7 @@ def fit(
     plan: Plan,
     seed: int,
     folder: Path,
+    begin: keras.Model | None = None,
 ) -> keras.Model:
     """Train a network; what `folder` holds of an earlier run is taken up.
 
@@ -98,6 +99,7 @@ def fit(
         plan: How long and how hard.
         seed: Of weights, order and patches.
         folder: For the state of the run and its log.
+        begin: The network to go on with; by default a fresh one.
 
     Returns:
         The network with the moving average of its weights.
@@ -113,7 +115,7 @@ def fit(
         activation: networks.Activation = (
             "softmax" if loss == "categorical_crossentropy" else "sigmoid"
         )
-        model = networks.build(name, outputs, activation)
+        model = begin or networks.build(name, outputs, activation)
     steps = 0
     for epoch in range(done, plan.epochs):
         features, targets = draw(np.random.default_rng([seed, epoch]), settings)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge_agent.clock import SystemClock
@@ -146,6 +147,29 @@ def test_one_poisonous_row_is_set_aside_and_the_rest_passes(
         assert delivery.outbox.health().set_aside == 1
         taken = {one.payload for one in broker.published}
         assert {one.payload for one in messages} == taken
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_nothing_is_lost_over_connections_that_are_cut_at_random(
+    version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.mqtt.BACK_OFF_S", 0.02)
+    rng = random.Random(11)
+    messages = level_messages(400)
+
+    # A cut throws away what waits unread in the socket, and the acknowledgements on their way.
+    def cuts(_: Publish) -> int:
+        return -1 if rng.random() < 0.05 else 0
+
+    with OddBroker(puback=cuts) as broker, delivering(broker.port, version=version) as delivery:
+        delivery.outbox.add(messages)
+        wait_for(delivery.delivered, "all rows are delivered")
+        assert broker.connections > 10
+        assert delivery.outbox.health().set_aside == 0
+        found = {msgspec.json.decode(one.payload)["id"] for one in broker.published}
+        assert found == {one.id for one in messages}
+        # At most a window of repetitions for each cut.
+        assert len(broker.published) - len(messages) <= 20 * broker.connections
 
 
 def test_a_denied_topic_is_named_and_does_not_hold_up_the_others() -> None:

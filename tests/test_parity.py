@@ -233,7 +233,8 @@ def test_the_shipped_bundle_is_written_again_to_the_same_bytes(
 def test_bundle_json_has_sorted_keys_two_spaces_and_a_final_newline(bundle: Bundle) -> None:
     for name in ("model.json", "certificate.json"):
         text = (bundle.folder / name).read_text()
-        assert text == json.dumps(json.loads(text), sort_keys=True, indent=2, ensure_ascii=False) + "\n"
+        sorted_text = json.dumps(json.loads(text), sort_keys=True, indent=2, ensure_ascii=False)
+        assert text == sorted_text + "\n"
 
 
 def test_a_bundle_whose_check_did_not_pass_is_not_written(bundle: Bundle, tmp_path: Path) -> None:

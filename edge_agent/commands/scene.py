@@ -178,17 +178,17 @@ def _background(rng: np.random.Generator) -> _Signal:
 
 
 def _siren(rng: np.random.Generator, duration_s: float) -> _Signal:
-    """A wail of 4 s, then yelps, 650 to 1450 Hz, as electronic sirens of police cars sound."""
+    """A wail of 4 s, then yelps, 600 to 1500 Hz, as a police car's siren a street away."""
     t = _times(duration_s)
     wail = np.sin(np.pi * np.clip(t / 4, 0, 1)) ** 0.7
     yelp = 0.5 - 0.5 * np.cos(2 * np.pi * 3.2 * (t - 4))
-    pitch = 650 * rng.uniform(0.96, 1.04)
-    frequency = pitch * (1450 / 650) ** np.where(t < 4, wail, yelp)
-    tone = _harmonics(_phase(frequency), (1.0, 0.3, 0.5, 0.15, 0.25, 0.1, 0.12))
-    # A horn loudspeaker: nothing below 400 Hz, little above 3.5 kHz.
+    pitch = 600 * rng.uniform(0.96, 1.04)
+    frequency = pitch * (1500 / 600) ** np.where(t < 4, wail, yelp)
+    tone = _harmonics(_phase(frequency), (1.0, 0.15, 0.1, 0.05))
+    # A horn loudspeaker: nothing below 400 Hz, little above 3 kHz.
     tone = _filtered(tone, lambda f: (f / 400) ** 2 / (1 + (f / 400) ** 2))
-    tone = _filtered(tone, lambda f: 1 / (1 + (f / 3500) ** 4) ** 0.5)
-    return _reverberant(rng, tone * _gate(t, duration_s, 0.05, 0.1), 0.8, 0.35)
+    tone = _filtered(tone, lambda f: 1 / (1 + (f / 3000) ** 4) ** 0.5)
+    return _reverberant(rng, tone * _gate(t, duration_s, 0.05, 0.1), 1.2, 0.7)
 
 
 def _horn(rng: np.random.Generator, duration_s: float) -> _Signal:
@@ -256,9 +256,9 @@ def _shot(rng: np.random.Generator) -> _Signal:
     shock = np.where(t < 0.002, 1 - t / 0.001, 0.0)
     # Friedlander's form of a blast in the open, with a positive phase of 3 ms.
     blast = 1.5 * (1 - t / 0.003) * np.exp(-t / 0.003)
-    crack = _noise(rng, len(t), lambda f: 1 / (1 + (f / 8000) ** 2) ** 0.5)
-    tail = _noise(rng, len(t), lambda f: 1 / (1 + (f / 3000) ** 2) ** 0.5)
-    mix = shock + blast + crack * np.exp(-t / 0.06) + 0.05 * tail * np.exp(-t / 0.15)
+    crack = _noise(rng, len(t), lambda f: 1 / (1 + (f / 2000) ** 2) ** 0.5)
+    tail = _noise(rng, len(t), lambda f: 1 / (1 + (f / 2000) ** 2) ** 0.5)
+    mix = shock + blast + crack * np.exp(-t / 0.05) + 0.05 * tail * np.exp(-t / 0.15)
     # Recordings of shots are nearly always overloaded; YAMNet knows them no other way.
     return _reverberant(rng, np.tanh(2 * mix), 0.6, 0.2)
 

@@ -101,13 +101,15 @@ class TextShow:
             self._print(f"  ! false event: {found}", "yellow")
         total = len(verdict.heard) + len(verdict.missed)
         self._print(
-            f"\nHeard {len(verdict.heard)} of {total} sounds; {len(verdict.false)} false events.",
+            f"\nHeard {len(verdict.heard)} of {total} sounds, false events: {len(verdict.false)}.",
             "bold",
         )
 
     def unjudged(self, events: Sequence[Heard]) -> None:
         """Print how many events there were."""
-        self._print(f"\n{len(events)} events; nobody knows better what really sounded.", "bold")
+        self._print(
+            f"\nEvents: {len(events)}. What really sounded, nobody here knows better.", "bold"
+        )
 
     def _print(self, line: str, style: str) -> None:
         self._console.print(Text(line, style=style))
