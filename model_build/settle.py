@@ -8,6 +8,8 @@ correction"). Rare peaks would still set the scale; they are capped at 6, and th
 on for a little while with that cap.
 """
 
+import itertools
+
 import keras
 import numpy as np
 
@@ -35,7 +37,7 @@ def settled(name: str, trained: keras.Model, patches: Samples) -> keras.Model:
         patches: (n, *shape), standardised training patches.
     """
     chain = [layer for layer in trained.layers if _takes_channels(layer)]
-    for layer, following in zip(chain[:-1], chain[1:], strict=True):
+    for layer, following in itertools.pairwise(chain):
         _equalise(trained, layer.name, following, patches)
     capped = networks.build(name, trained.output_shape[-1], "sigmoid", capped=True)
     capped.set_weights(trained.get_weights())

@@ -155,7 +155,7 @@ def test_nothing_is_lost_over_connections_that_are_cut_at_random(
 ) -> None:
     monkeypatch.setattr("edge_agent.mqtt.BACK_OFF_S", 0.02)
     rng = random.Random(11)
-    messages = level_messages(400)
+    messages = level_messages(250)
 
     # A cut throws away what waits unread in the socket, and the acknowledgements on their way.
     def cuts(_: Publish) -> int:
@@ -164,7 +164,7 @@ def test_nothing_is_lost_over_connections_that_are_cut_at_random(
     with OddBroker(puback=cuts) as broker, delivering(broker.port, version=version) as delivery:
         delivery.outbox.add(messages)
         wait_for(delivery.delivered, "all rows are delivered")
-        assert broker.connections > 10
+        assert broker.connections > 5
         assert delivery.outbox.health().set_aside == 0
         found = {msgspec.json.decode(one.payload)["id"] for one in broker.published}
         assert found == {one.id for one in messages}
