@@ -62,8 +62,8 @@ def alert_line(payload: AlertPayload) -> str:
     head = f"{_clock(payload.end or payload.start)}  ALERT  {payload.rule}"
     match payload.phase:
         case "start":
-            reached = f"{what} {payload.value} reached {payload.limit}"
-            return f"{head} starts ({payload.severity}): {reached}"
+            limit = f", limit {payload.limit}" if payload.limit else ""
+            return f"{head} starts ({payload.severity}): {what} {payload.value}{limit}"
         case "update":
             went = f"{payload.duration_s:.1f} s so far"
             return f"{_clock(payload.time)}  ALERT  {payload.rule} goes on: {what}, {went}"
