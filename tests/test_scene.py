@@ -110,10 +110,10 @@ def test_each_sound_begins_and_ends_when_the_scene_says_so(seed: int) -> None:
         assert not loud[start - 100 : start].any(), sound.label
         # A siren opens in 50 ms and its echo builds up behind; nothing else is slower.
         assert loud[start : start + 10].any(), sound.label
-        # The last beep, blow or shot of a row ends before the row does, and echoes outlast it;
-        # either by less than a quarter of a second.
+        # A siren sinks into the traffic before it has faded out; the last beep, blow or shot of a
+        # row ends before the row does, and its echo outlasts it: each by less than half a second.
         last = int(np.flatnonzero(loud[: end + 100])[-1])
-        assert abs(last - end) < 25, sound.label
+        assert abs(last - end) < 50, sound.label
 
 
 def test_levels_are_those_of_a_street_recording() -> None:
