@@ -30,7 +30,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     frontend: FrontendSettings
     body: Callable[[Tensor], Tensor]
     settles: bool = False
-    """Its channels are equalised before it is converted (`settle`)."""
+    """Its activations are equalised and capped at 6 before it is converted (`settle`)."""
 
 
 def build(
@@ -39,6 +39,7 @@ def build(
     activation: Activation,
     *,
     batch: int | None = None,
+    capped: bool = False,
 ) -> keras.Model:
     """A network with fresh weights.
 
@@ -47,11 +48,13 @@ def build(
         outputs: Number of labels.
         activation: `softmax` for one label out of many, `sigmoid` for any number of labels.
         batch: Fixed batch size, 1 for conversion; None for training.
+        capped: Activations end at 6, for int8.
     """
     network = NETWORKS[name]
     inputs = keras.Input(batch_shape=(batch, *shape(network.frontend)), name=network.input)
     scores = layers.Dense(outputs, activation=activation, name="scores")(network.body(inputs))
-    return keras.Model(inputs, scores, name=name)
+    model = keras.Model(inputs, scores, name=name)
+    return _capped(model) if capped else model
 
 
 def shape(settings: FrontendSettings) -> tuple[int, ...]:
@@ -59,6 +62,15 @@ def shape(settings: FrontendSettings) -> tuple[int, ...]:
     if settings.kind == "mfcc_stats":
         return (3 * settings.n_mfcc,)
     return (settings.patch, settings.n_mels)
+
+
+def _capped(model: keras.Model) -> keras.Model:
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, layers.ReLU):
+            return layers.ReLU(max_value=6.0, name=layer.name)
+        return layer.__class__.from_config(layer.get_config())
+
+    return keras.models.clone_model(model, clone_function=clone)
 
 
 def _dnn(statistics: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ the converter fails it may take the process with it, without a Python error.
 Gates 1 to 4 are about the graph; what needs a runtime and real patches is in `parity`.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -72,8 +71,6 @@ def convert(
                 capture_output=True,
                 check=False,
                 timeout=_TIMEOUT_S,
-                # The converter walks over sets of names: their order must not change.
-                env={**os.environ, "PYTHONHASHSEED": "0"},
             )
         except subprocess.TimeoutExpired as error:
             raise BuildError(
@@ -207,7 +204,8 @@ def _convert_here(network: str, outputs: int, arrays: Path, model: Path) -> None
 
     with np.load(arrays) as data:
         calibration, *weights = (data[name] for name in data.files)
-    fixed = networks.build(network, outputs, "sigmoid", batch=1)
+    settles = networks.NETWORKS[network].settles
+    fixed = networks.build(network, outputs, "sigmoid", batch=1, capped=settles)
     fixed.set_weights(weights)
     spec = tf.TensorSpec(fixed.input_shape, tf.float32, name=networks.NETWORKS[network].input)
     call = tf.function(lambda patch: fixed(patch, training=False), input_signature=[spec])

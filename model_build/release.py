@@ -4,9 +4,7 @@
 `models/<name>/`. Nothing here chooses by looking at the test side.
 """
 
-import logging
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -17,7 +15,7 @@ from edge_agent.classifier import Network, dequantise, quantise
 from edge_agent.config import FrontendSettings
 from edge_agent.errors import BuildError
 from edge_agent.frontend import from_levels
-from edge_agent.modelfile import DataSet, Metric, Training, failed_checks
+from edge_agent.modelfile import DataSet, Metric, Training
 from edge_agent.records import Samples
 from model_build import bundles, features, folds, networks, parity, settle, street, train
 from model_build import quantise as conversion
@@ -30,7 +28,6 @@ BUNDLES = {"cnn": "street", "dnn": "street-dnn", "cnn_lstm": "street-cnn-lstm"}
 QUICK_EPOCHS = 2
 
 _CALIBRATION = 400
-_PARTS = 8
 _HELD_OUT_PER_CLIP = 6
 _LIBROSA_CLIPS = 40
 _JUDGED_PER_LABEL = 50
@@ -43,9 +40,6 @@ _TERMS = {
     "speech": ("mixed, not stated for every clip: research use", ""),
 }
 _WEIGHTS_LICENCE = "CC BY-NC 3.0 (inherited from UrbanSound8K and ESC-50); research use"
-
-
-_log = logging.getLogger(__name__)
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +86,17 @@ def train_street(
     )
     calibration, _ = mixer.training(_CALIBRATION, np.random.default_rng([seed, 2**28]), own)
     if networks.NETWORKS[name].settles:
-        settle.equalise(model, calibration)
+        model = train.fit(
+            name,
+            len(street.LABELS),
+            "binary_crossentropy",
+            own,
+            draw,
+            settle.PLAN,
+            seed + 1,
+            folder / "settled",
+            begin=settle.settled(name, model, calibration),
+        )
     np.savez(folder / "weights.npz", calibration, *model.get_weights())
     run = Run(
         network=name,
@@ -134,6 +138,9 @@ def bundle_street(
     """
     run, arrays = _finished(run_folder(name, cache, seed, quick=quick), name)
     calibration, weights = arrays[0], arrays[1:]
+    model = conversion.convert(name, weights, len(street.LABELS), calibration)
+    patch = networks.shape(run.frontend)
+    conversion.gates(model, patch, len(street.LABELS), calibration)
     corpus = street.corpus(data)
     test = _unsilent(corpus.test)
     held_out = _held_out(name, weights, test, corpus.test, data, run.frontend, cache)
@@ -142,11 +149,7 @@ def bundle_street(
         features.heard(data / path, run.frontend.rate)
         for path in checked[:: max(1, len(checked) // _LIBROSA_CLIPS)]
     ]
-
-    def compared(model: bytes) -> parity.Found:
-        return parity.compare(model, run.frontend, held_out, sounds, legacy_python=legacy_python)
-
-    model, found = _converted(name, weights, calibration, run, held_out, compared)
+    found = parity.compare(model, run.frontend, held_out, sounds, legacy_python=legacy_python)
     judge = street.Mixer(corpus.test, data, run.frontend, cache)
     metrics = [
         *_street_metrics(model, judge, run.frontend, seed, command),
@@ -172,79 +175,6 @@ def bundle_street(
         found=found,
         clips=parity.certified(checked, data),
     )
-
-
-def _converted(
-    name: str,
-    weights: list[Samples],
-    calibration: Samples,
-    run: Run,
-    held_out: parity.HeldOut,
-    compared: Callable[[bytes], parity.Found],
-) -> tuple[bytes, parity.Found]:
-    """The first conversion that passes all checks, with what was found.
-
-    The scales are set by the loudest value that calibration shows, so rare peaks cost everything
-    else its steps. All patches are tried first, then each eighth of them, which has fewer peaks.
-    """
-    problems = ["it was never converted"]
-    for number, patches in enumerate((calibration, *np.array_split(calibration, _PARTS)), start=1):
-        try:
-            model = _corrected(name, weights, patches, calibration, run.frontend)
-        except BuildError as error:
-            problems = [error.message]
-        else:
-            # The other interpreter takes a while: asked only when int8 answers as float does.
-            problems = _float_problems(model, held_out)
-            if not problems:
-                found = compared(model)
-                problems = failed_checks(found.checks)
-                if not problems:
-                    _log.info("%s: conversion %d passes", name, number)
-                    return model, found
-        _log.info("%s: conversion %d: %s", name, number, "; ".join(problems))
-    raise BuildError(
-        f"{name}: none of {_PARTS + 1} conversions passes; the last: {'; '.join(problems)}",
-        hint="Train longer or otherwise.",
-    )
-
-
-def _corrected(
-    name: str,
-    weights: list[Samples],
-    patches: Samples,
-    all_patches: Samples,
-    settings: FrontendSettings,
-) -> bytes:
-    """Convert, see on training patches by how much each label's score is off, convert again."""
-    labels = len(street.LABELS)
-    model = conversion.convert(name, weights, labels, patches)
-    conversion.gates(model, networks.shape(settings), labels, patches)
-    wanted = _float_scores(name, weights, all_patches)
-    network = Network(model, delegate=False, stateful=False)
-    scores = parity.run(network, quantise(all_patches, network.input))
-    off = (wanted - dequantise(scores, network.output)).sum(axis=0)
-    # The slope of the sigmoid turns an error of scores into one of the last layer's bias.
-    slope = (wanted * (1 - wanted)).sum(axis=0)
-    better = list(weights)
-    last = next(i for i in reversed(range(len(weights))) if weights[i].shape == (labels,))
-    better[last] = (weights[last] + off / slope).astype(np.float32)
-    model = conversion.convert(name, better, labels, patches)
-    conversion.gates(model, networks.shape(settings), labels, patches)
-    return model
-
-
-def _float_problems(model: bytes, held_out: parity.HeldOut) -> list[str]:
-    network = Network(model, delegate=False, stateful=False)
-    ours = parity.run(network, quantise(held_out.features, network.input))
-    checks = parity.float_checks(ours, network.output, held_out)
-    return [f"{check.name} {check.value:g}" for check in checks if not check.passed]
-
-
-def _float_scores(name: str, weights: list[Samples], patches: Samples) -> Samples:
-    model = networks.build(name, len(street.LABELS), "sigmoid")
-    model.set_weights(weights)
-    return train.predict(model, patches)
 
 
 def _finished(folder: Path, name: str) -> tuple[Run, list[Samples]]:
@@ -328,7 +258,9 @@ def _held_out(
     )
     owners = cached.owners()[rows]
     inputs = from_levels(cached.rows[rows].astype(np.float32), settings)
-    model = networks.build(name, len(street.LABELS), "sigmoid")
+    model = networks.build(
+        name, len(street.LABELS), "sigmoid", capped=networks.NETWORKS[name].settles
+    )
     model.set_weights(weights)
     label_of = {clip.path: i for i, of in enumerate(test.events) for clip in of}
     answers = np.array([label_of[clip.path] for clip in cached.clips])[owners]
