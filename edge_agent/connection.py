@@ -7,11 +7,12 @@ only append to the owner's deque.
 """
 
 import contextlib
+import errno
 import socket
 import ssl
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -23,6 +24,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_agent.config import MqttConfig, TlsConfig
+from edge_agent.errors import BrokerError
 from edge_agent.records import Message
 
 Version: TypeAlias = Literal["5", "3.1.1"]
@@ -30,6 +32,12 @@ Version: TypeAlias = Literal["5", "3.1.1"]
 _PROTOCOLS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 # Properties of CONNACK, by MQTT 5.0 section 3.2.2.3, and what holds where they are absent.
 _RECEIVE_MAXIMUM = 65535
+
+_CLOCK = "set this device's clock, or renew the certificate"
+_NAME = "write a name that it holds as mqtt.host, or give the broker one for this name"
+_AUTHORITY = "mqtt.tls.ca must be the certificate of the authority that signed it"
+# By the codes of OpenSSL's x509_vfy.h: not yet valid, expired, another name, another address.
+_CERTIFICATE_HINTS = {9: _CLOCK, 10: _CLOCK, 62: _NAME, 64: _NAME}
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,9 +157,10 @@ class Connection:
     def _shut(self) -> None:
         link = self._client.socket()
         if isinstance(link, socket.socket):
-            # One that the broker has closed needs no shutting.
+            # One that the broker has closed needs no shutting. A TLS socket's own shutdown would
+            # first turn it into a plain one, under the hands of paho's thread that may be sending.
             with contextlib.suppress(OSError):
-                link.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(link, socket.SHUT_RDWR)
         self._client.loop_stop()
         self._release(link)
 
@@ -168,8 +177,8 @@ class Connection:
             self._client.connect(
                 self._config.host, self._config.port, keepalive=self._config.keepalive_s
             )
-        except (OSError, ValueError) as error:
-            self._append(Unreachable(error=f"{type(error).__name__}: {error}"))
+        except (BrokerError, OSError, ValueError) as error:
+            self._append(Unreachable(error=_in_words(error)))
         else:
             self._client.loop_start()
         with self._ending:
@@ -186,9 +195,11 @@ class Connection:
 
     def _password(self) -> str | None:
         # Read at each connection, so that a new password needs no restart.
-        if self._config.password_file is None:
+        path = self._config.password_file
+        if path is None:
             return None
-        return Path(self._config.password_file).read_text(encoding="utf-8").rstrip("\r\n")
+        with _named("mqtt.password_file", path, "the password in UTF-8"):
+            return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
 
     def _append(self, happening: Happening) -> None:
         self.happened.append(happening)
@@ -236,12 +247,58 @@ class Connection:
         self._append(Answered(mid=mid, code=reason.value, name=str(reason)))
 
 
+class _TlsSocket(ssl.SSLSocket):
+    """Closes after a failed handshake, which paho leaves to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
+def _in_words(error: Exception) -> str:
+    """What kept a connection from coming about and, where it is known, what to do."""
+    if isinstance(error, BrokerError):
+        return f"{error.message}; {error.hint}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        hint = _CERTIFICATE_HINTS.get(error.verify_code, _AUTHORITY)
+        return f"the broker's certificate is refused: {error.verify_message.rstrip('.')}; {hint}"
+    return f"{type(error).__name__}: {error}"
+
+
 def _tls_context(tls: TlsConfig) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=tls.ca)
+    with _named("mqtt.tls.ca", tls.ca, "certificates in PEM form"):
+        context = ssl.create_default_context(cafile=tls.ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if tls.certificate is not None:
-        context.load_cert_chain(tls.certificate, tls.key)
+    context.sslsocket_class = _TlsSocket
+    if tls.certificate is not None and tls.key is not None:
+        # Loading the two says of neither which one is missing.
+        for part, path in (("certificate", tls.certificate), ("key", tls.key)):
+            with _named(f"mqtt.tls.{part}", path, f"a {part} in PEM form"):
+                Path(path).open("rb").close()
+        with _named("mqtt.tls.key", tls.key, "the key of mqtt.tls.certificate, both in PEM form"):
+            context.load_cert_chain(tls.certificate, tls.key, _passphrase)
     return context
+
+
+@contextlib.contextmanager
+def _named(setting: str, path: str | None, form: str) -> Iterator[None]:
+    """Say of a file that is of no use which setting names it, and what it should hold."""
+    try:
+        yield
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error.reason
+        raise BrokerError(
+            f"{setting}: {path}: {reason}",
+            hint=f"it must be a file that the agent may read, with {form}",
+        ) from error
+
+
+def _passphrase() -> str:
+    # Without an answer OpenSSL would ask at the terminal and wait for one.
+    raise PermissionError(errno.EACCES, "the key is encrypted, store it without a passphrase")
 
 
 def _property(properties: Properties | None, name: str) -> int | None:

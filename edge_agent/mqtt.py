@@ -6,6 +6,7 @@ ends with a PUBACK and not with a CONNACK, for a broker that closes after each p
 otherwise be met once a second for ever.
 """
 
+import logging
 import random
 import threading
 from typing import Literal
@@ -53,6 +54,8 @@ _ID_IN_USE = 0x91
 _TOO_LARGE = 0x95
 _RECEIVE_MAXIMUM = 0x93
 _RATE_TOO_HIGH = 0x96
+
+_log = logging.getLogger(__name__)
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +132,7 @@ class MqttOutput:
         self._connects = 0
         self._unheard = 0
         self._last_error: str | None = None
+        self._logged_error: str | None = None
         self._refusal: str | None = None
 
     @property
@@ -147,8 +151,7 @@ class MqttOutput:
             if now_ns >= self._next_try_ns:
                 self._connect()
         elif self._overdue(now_ns):
-            self._last_error = f"no PUBACK for {self._config.ack_timeout_s:g} s"
-            self._leave()
+            self._leave(f"no PUBACK for {self._config.ack_timeout_s:g} s")
         self._recover(now_ns)
 
     def take_newly_connected(self) -> bool:
@@ -289,9 +292,8 @@ class MqttOutput:
             case Refused():
                 self._on_refused(happening)
             case Unreachable():
-                self._last_error = happening.error
                 self._twin_losses = 0
-                self._leave()
+                self._leave(happening.error)
             case Answered():
                 self._on_answered(happening)
             case Lost():
@@ -317,13 +319,12 @@ class MqttOutput:
             self._discard()
             self._next_try_ns = 0
             return
-        self._last_error = f"refused: {refused.name}"
         if refused.code in _OTHER_SERVER:
             self._refusal = "mqtt_moved"
         elif refused.code in _REFUSED or refused.code in (_UNSUPPORTED_VERSION, _QOS_NOT_SUPPORTED):
             self._refusal = f"mqtt_refused:{refused.name}"
         cap_s = REFUSED_BACK_OFF_S if refused.code in _REFUSED else BACK_OFF_S
-        self._leave(cap_s)
+        self._leave(f"refused: {refused.name}", cap_s)
 
     def _on_answered(self, answer: Answered) -> None:
         sent = self._sent.pop(answer.mid, None)
@@ -343,13 +344,15 @@ class MqttOutput:
         else:
             outcome = "strike"
         self._results.append(Result(key=sent.key, outcome=outcome))
+        error = f"{sent.message.topic}: {answer.name}"
         if outcome != "done":
-            self._last_error = f"{sent.message.topic}: {answer.name}"
+            self._last_error = error
         if answer.code == _ID_IN_USE:
-            self._leave()
+            self._leave(error)
 
     def _on_delivered(self, sent: _Sent, answer: Answered) -> None:
         self._tries = 0
+        self._logged_error = None
         self._pause_s = 0.0
         self._rests.pop(sent.message.topic, None)
         if answer.code == _NO_SUBSCRIBERS:
@@ -357,7 +360,6 @@ class MqttOutput:
 
     def _on_lost(self, lost: Lost) -> None:
         now_ns = self._clock.monotonic_ns()
-        self._last_error = f"lost: {lost.name}"
         was_up = self._accepted is not None
         quick = bool(self._sent) and now_ns - self._last_sent_ns < QUICK_S * 1e9
         if was_up and (lost.code == _TOO_LARGE or quick):
@@ -373,7 +375,19 @@ class MqttOutput:
             self._twin_losses = 3
         if lost.code in (_RECEIVE_MAXIMUM, _RATE_TOO_HIGH):
             self._cut_rate()
-        self._leave()
+        self._leave(f"lost: {lost.name}" if was_up else self._unanswered(lost))
+
+    def _unanswered(self, lost: Lost) -> str:
+        # With TLS 1.3 a broker judges our certificate only after we think that all is well; its
+        # alert often dies with the socket, so that nothing is left of the reason.
+        tls = self._config.tls
+        if tls is None:
+            hint = "if this port speaks TLS, set mqtt.tls"
+        elif tls.certificate is None:
+            hint = "if the broker asks for a certificate, set mqtt.tls.certificate and mqtt.tls.key"
+        else:
+            hint = "see that the broker trusts the authority that signed mqtt.tls.certificate"
+        return f"closed before the login was answered: {lost.name}; {hint}"
 
     def _deny(self, topic: str) -> None:
         rest = self._rests.get(topic)
@@ -391,8 +405,13 @@ class MqttOutput:
         self._rate_share = max(1 / 64, self._rate_share / 2)
         self._rate_cut_ns = self._clock.monotonic_ns()
 
-    def _leave(self, cap_s: float | None = None) -> None:
+    def _leave(self, error: str, cap_s: float | None = None) -> None:
         """Throw the connection away and come back later."""
+        self._last_error = error
+        # While no broker is there nobody reads `health`; each reason once until one is there again.
+        if error != self._logged_error:
+            self._logged_error = error
+            _log.warning("broker %s:%d: %s", self._config.host, self._config.port, error)
         self._discard()
         cap_s = BACK_OFF_S if cap_s is None else cap_s
         back_off_s = min(cap_s, 2.0**self._tries) * self._rng.uniform(0.5, 1.5)

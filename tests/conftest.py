@@ -25,3 +25,16 @@ def data_root() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return root
+
+
+@pytest.fixture(scope="session")
+def legacy_python() -> Path:
+    """An interpreter with tflite-runtime 2.14, which cannot share this one's numpy."""
+    given = os.environ.get("EARSHOT_LEGACY_PYTHON")
+    path = Path(given) if given else ROOT / ".venv-legacy" / "bin" / "python"
+    if not path.is_file():
+        pytest.fail(
+            f"no interpreter with tflite-runtime at {path}: make one by `python3.11 -m venv "
+            ".venv-legacy && .venv-legacy/bin/pip install '.[legacy]'` (scripts/test does)"
+        )
+    return path

@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge_agent import resources
 from edge_agent.bundle import Bundle, Int8, Tensor, load
 from edge_agent.classifier import Network, quantise
 from edge_agent.config import FrontendSettings
@@ -22,26 +21,14 @@ from edge_agent.modelfile import Check
 from edge_agent.records import Samples
 from model_build import bundles, parity
 from model_build.features import heard, looped
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    return load(resources.root() / "models" / "street")
+BUNDLES = sorted(path.parent for path in (ROOT / "models").glob("*/model.json"))
 
 
-@pytest.fixture(scope="session")
-def legacy_python() -> Path:
-    """An interpreter with tflite-runtime 2.14, which cannot share this one's numpy."""
-    given = os.environ.get("EARSHOT_LEGACY_PYTHON")
-    path = Path(given) if given else ROOT / ".venv-legacy" / "bin" / "python"
-    if not path.is_file():
-        pytest.fail(
-            f"no interpreter with tflite-runtime at {path}: make one by `python3.11 -m venv "
-            ".venv-legacy && .venv-legacy/bin/pip install '.[legacy]'` (scripts/test does)"
-        )
-    return path
+@pytest.fixture(scope="module", params=BUNDLES, ids=lambda path: path.name)
+def bundle(request: pytest.FixtureRequest) -> Bundle:
+    return load(request.param)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from edge_agent.messages import payload_type
 from edge_agent.payloads import Payload
 from edge_agent.records import Message
 
-APT = "apt-get install mosquitto mosquitto-clients"
+APT = "apt-get install mosquitto mosquitto-clients openssl"
 
 
 def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = 15.0) -> None:
