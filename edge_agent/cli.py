@@ -4,9 +4,14 @@
 mend, told in two lines: what is wrong, and what to do.
 """
 
+import errno
+import io
+import math
 import os
 import sys
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 # Before numpy is imported: on a small machine its threads spin against each other.
@@ -28,6 +33,12 @@ _SEED = click.option(
 )
 
 
+_YEARS = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+"""What a time of a recording may be: nanoseconds in 64 bits end in 2262."""
+_WEEK_S = 7 * 86400
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 class _StartTime(click.ParamType[int]):
     """An instant with its time zone, as nanoseconds UTC."""
 
@@ -44,8 +55,43 @@ class _StartTime(click.ParamType[int]):
             self.fail(f"{value!r} is no time; write it like 2026-06-01T08:00:00Z", param, ctx)
         if instant.tzinfo is None:
             self.fail(f"{value!r} has no time zone; add Z for UTC, or +02:00", param, ctx)
+        if not _YEARS[0] <= instant < _YEARS[1]:
+            self.fail(f"{value!r} is not in the years 1970 to 2199", param, ctx)
         # timestamp() is a float: exact to the microsecond, which is all that the format holds.
         return round(instant.timestamp() * 1_000_000) * 1000
+
+
+class _Seconds(click.FloatRange):
+    """A duration; click's range takes NaN, which is neither below nor above it."""
+
+    def convert(
+        self, value: float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    """For commands that are nothing without stdout: it is open, and what fails there is told."""
+    if sys.stdout is None:
+        raise EarshotError(
+            "stdout is closed, and what was heard is printed there",
+            hint="Send it to a file, or to /dev/null.",
+        )
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        # What still waits has to go somewhere, or the interpreter fails over it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise EarshotError(
+            f"the output cannot be written: {error.strerror}",
+            hint="Make room there, or send it elsewhere.",
+        ) from error
 
 
 @click.group()
@@ -74,7 +120,13 @@ def run(config_path: Path) -> None:
 
 
 @cli.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    # One that cannot be read is told of after the others were done.
+    type=click.Path(path_type=Path, readable=False),
+)
 @_CONFIG
 @click.option(
     "--start",
@@ -100,13 +152,15 @@ def replay(
     """
     from edge_agent.commands.replay import replay
 
-    sys.exit(replay(files, config_path, start_ns=start_ns, seed=seed, as_json=as_json))
+    with _printing():
+        code = replay(files, config_path, start_ns=start_ns, seed=seed, as_json=as_json)
+    sys.exit(code)
 
 
 @cli.command()
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=1),
+    type=_Seconds(1, _WEEK_S),
     help="Stop after this much sound; by default the scene is played once.",
 )
 @click.option("--mic", is_flag=True, help="Listen to the microphone instead of the scene.")
@@ -127,11 +181,16 @@ def demo(
     """
     from edge_agent.commands.demo import demo
 
-    sys.exit(demo(seconds=seconds, mic=mic, as_json=as_json, seed=seed, config_path=config_path))
+    with _printing():
+        code = demo(seconds=seconds, mic=mic, as_json=as_json, seed=seed, config_path=config_path)
+    sys.exit(code)
 
 
 def main() -> None:
     """Run the command line; what the user can mend ends with two lines and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A bar or a file's name that the terminal cannot show is no reason to stop.
+        sys.stdout.reconfigure(errors="replace")
     try:
         cli()
     except EarshotError as error:

@@ -29,6 +29,9 @@ Keys: TypeAlias = tuple[str, ...]
 
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?|[-+]?\.[0-9]+")
+_MOST_DIGITS = 300
+"""Of a whole number: with more it would be no float, and with 4300 Python refuses to read it."""
+_AGAIN = "Start again from the commented sample, firmware_configs/base.yaml."
 _NULL = ("", "null", "~")
 _OLD_BOOLEANS = ("y", "n", "yes", "no", "on", "off", "true", "false")
 _TAG = "tag:yaml.org,2002:"
@@ -57,8 +60,11 @@ def load(path: Path) -> LoadedConfig:
     """
     data = _read(path)
     reader = _Reader(path)
-    root = reader.compose(_decoded(path, data))
-    config = Config() if root is None or _is_null(root) else reader.struct(root, Config, ())
+    try:
+        root = reader.compose(_decoded(path, data))
+        config = Config() if root is None or _is_null(root) else reader.struct(root, Config, ())
+    except RecursionError as error:
+        raise ConfigError(f"{path}: is nested too deeply", hint=_AGAIN) from error
     return LoadedConfig(config=config, path=path, sha256=hashlib.sha256(data).hexdigest())
 
 
@@ -109,10 +115,9 @@ class _Reader:
                 f"{self._place(mark)}: {error.problem or error.context}",
                 hint="Check indentation (spaces, no tabs), colons, quotes and brackets near there.",
             ) from error
-        except (yaml.YAMLError, RecursionError) as error:
+        except yaml.YAMLError as error:
             raise ConfigError(
-                f"{self._path}: is not YAML: {' '.join(str(error).split())}",
-                hint="Start again from the commented sample, firmware_configs/base.yaml.",
+                f"{self._path}: is not YAML: {' '.join(str(error).split())}", hint=_AGAIN
             ) from error
 
     def struct(self, node: yaml.Node, kind: type[_S], keys: Keys) -> _S:
@@ -168,6 +173,7 @@ class _Reader:
     def _entries(self, node: yaml.Node, keys: Keys) -> list[tuple[str, yaml.Node, yaml.Node]]:
         if not isinstance(node, yaml.MappingNode):
             found = "a list" if isinstance(node, yaml.SequenceNode) else f"`{node.value}`"
+            found = "nothing" if _is_null(node) else found
             self._refuse(node, keys, f"found {found}", "Allowed: settings, as `key: value` lines.")
         seen: dict[str, int] = {}
         entries: list[tuple[str, yaml.Node, yaml.Node]] = []
@@ -209,6 +215,9 @@ class _Reader:
             hint = f'Write true or false; if text is meant, put it in quotes: "{text}".'
             self._refuse(node, keys, f"found `{text}`, which YAML may read as true or false", hint)
         if _INT.fullmatch(text):
+            if len(text) > _MOST_DIGITS:
+                hint = "Write a shorter number; if text is meant, put it in quotes."
+                self._refuse(node, keys, f"found a number of {len(text)} digits", hint)
             return int(text)
         if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
             return float(text)
@@ -218,7 +227,9 @@ class _Reader:
         return text
 
     def _unknown(self, node: yaml.Node, keys: Keys, known: list[str]) -> NoReturn:
-        near = difflib.get_close_matches(keys[-1], known, n=1)
+        near = difflib.get_close_matches(keys[-1], known)
+        # Letters that changed places are the likeliest slip, and difflib does not count it as one.
+        near.sort(key=lambda name: sorted(name) != sorted(keys[-1]))
         hint = f"Did you mean `{near[0]}`? " if near else ""
         self._refuse(node, keys, "is not a setting", f"{hint}Allowed here: {', '.join(known)}.")
 

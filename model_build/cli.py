@@ -4,6 +4,7 @@
 """
 
 import importlib.util
+import io
 import logging
 import os
 import sys
@@ -15,7 +16,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import click
 import msgspec
 
-from edge_agent import __version__
+from edge_agent import __version__, resources
 from edge_agent.errors import BuildError, EarshotError
 
 _NETWORK = click.option(
@@ -169,13 +170,17 @@ def evaluate(
 ) -> None:
     """Judge a bundle by recordings, through the device's own front end and classifier.
 
+    A MODEL that is not there is looked for among what is shipped, like models/street.
+
     \b
     model-build evaluate models/street --manifest clips.csv --root . --fold 3
     """
     from model_build import evaluate as judge
 
     labels = judge.parse_map(renamed) if renamed else None
-    found = judge.evaluate(model, manifest, root, fold=fold, renamed=labels)
+    shipped = resources.root() / model
+    bundle = shipped if not model.exists() and shipped.exists() else model
+    found = judge.evaluate(bundle, manifest, root, fold=fold, renamed=labels)
     print(judge.as_json(found) if as_json else judge.as_text(found))
 
 
@@ -195,6 +200,9 @@ def _require_training() -> None:
 def main() -> None:
     """Run the command line; what the user can mend ends with two lines and exit code 2."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file's name that the terminal cannot show is no reason to stop.
+        sys.stdout.reconfigure(errors="replace")
     try:
         cli()
     except EarshotError as error:

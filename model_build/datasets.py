@@ -66,7 +66,7 @@ def read_manifest(path: Path, root: Path) -> Manifest:
     """
     try:
         data = path.read_bytes()
-        rows = list(csv.DictReader(data.decode("utf-8-sig").splitlines()))
+        rows = _rows(path, data.decode("utf-8-sig"))
     except OSError as error:
         raise BuildError(
             f"{path}: cannot be read ({error.strerror})", hint="Give the manifest's CSV file."
@@ -91,6 +91,17 @@ def read_manifest(path: Path, root: Path) -> Manifest:
         )
     digest = hashlib.sha256(data).hexdigest()
     return Manifest(name=path.stem, sha256=digest, clips=tuple(clips), skipped=tuple(skipped))
+
+
+def _rows(path: Path, text: str) -> list[dict[str, str]]:
+    reader = csv.DictReader(text.splitlines())
+    try:
+        return list(reader)
+    except csv.Error as error:
+        raise BuildError(
+            f"{path}:{reader.reader.line_num}: is not CSV: {error}",
+            hint="Check quotes and commas there.",
+        ) from error
 
 
 def _check_columns(path: Path, rows: Sequence[dict[str, str]]) -> None:

@@ -82,6 +82,12 @@ def test_a_manifest_that_is_no_text_is_refused(tmp_path: Path) -> None:
         read_manifest(path, tmp_path)
 
 
+def test_a_manifest_with_a_field_that_never_ends_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = _manifest(tmp_path, f"path,label\na.wav,siren\nb.wav,{'x' * 131_073}\n")
+    with pytest.raises(BuildError, match=r"set\.csv:3: is not CSV: field larger than"):
+        read_manifest(path, tmp_path)
+
+
 def test_each_fold_is_tested_once_by_the_others() -> None:
     splits = by_fold(_clips((1, "a"), (1, "a"), (2, "b"), (3, "c"), (None, "d")))
     assert [[clip.group for clip in split.test] for split in splits] == [["a", "a"], ["b"], ["c"]]

@@ -197,6 +197,20 @@ def test_a_folder_that_is_no_bundle_is_refused(clips: Path) -> None:
         evaluate(clips, _manifest(clips, "noise.wav,siren,1"), clips)
 
 
+def test_the_command_finds_the_shipped_model_from_any_folder(clips: Path) -> None:
+    _manifest(clips, "noise.wav,siren,1")
+    code = "from model_build.cli import main; main()"
+    options = ["models/street", "--manifest", "clips.csv", "--root", ".", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "evaluate", *options],
+        cwd=clips,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert json.loads(done.stdout)["model_sha256"] == load(MODEL).model_sha256
+
+
 def test_evaluating_needs_neither_tensorflow_nor_librosa() -> None:
     program = (
         "import sys, model_build.evaluate; "

@@ -1,5 +1,6 @@
 """Recordings as blocks: formats, rates, gaps, pace, and each way of being unreadable."""
 
+import os
 import struct
 from itertools import pairwise
 from pathlib import Path
@@ -221,6 +222,33 @@ def test_a_recording_cut_short_is_refused(
         all_blocks(RecordingSource("mic", tmp_path / name, start_ns=0))
 
 
+@pytest.mark.parametrize(("container", "endian"), [("WAV", "BIG"), ("RF64", "FILE")])
+def test_a_wav_of_the_other_byte_order_or_with_long_lengths_is_whole_or_refused(
+    tmp_path: Path, container: str, endian: str
+) -> None:
+    path, noise = tmp_path / "a.wav", np.random.default_rng(9).uniform(-0.1, 0.1, 200_000)
+    soundfile.write(path, noise, 48000, format=container, endian=endian)  # noqa: TID251
+    assert len(read_recording(path)[0]) == 200_000
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(AudioError, match="truncated: 399998 of 400000 bytes of sound are there"):
+        read_recording(path)
+
+
+def test_a_name_that_is_no_utf_8_is_a_name(tmp_path: Path) -> None:
+    samples = tone(48000, 0.1)
+    path = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    float_wav(path, samples, 48000)
+    assert np.array_equal(read_recording(path)[0], samples)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "pipe.wav"
+    os.mkfifo(path)
+    with pytest.raises(AudioError, match=r"pipe.wav: is a pipe or a device") as caught:
+        read_recording(path)
+    assert "`stdin`" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -250,8 +278,9 @@ def test_a_recording_without_samples_or_with_an_absurd_rate_is_refused(tmp_path:
 
 
 def test_a_file_that_is_not_there_and_a_folder_are_named(tmp_path: Path) -> None:
-    with pytest.raises(AudioError, match=r"gone.wav: cannot be opened: No such file"):
+    with pytest.raises(AudioError, match=r"gone.wav: cannot be opened: No such file") as caught:
         RecordingSource("mic", tmp_path / "gone.wav", start_ns=0)
+    assert caught.value.hint == "Give a file that is there and can be read."
     with pytest.raises(AudioError, match="cannot be opened: Is a directory"):
         RecordingSource("mic", tmp_path, start_ns=0)
 

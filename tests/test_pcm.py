@@ -1,8 +1,11 @@
 """Raw sound on a descriptor: any cut of the bytes, any pace, the end."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,3 +119,19 @@ def test_blocks_are_stamped_a_quarter_of_a_second_apart_near_now(pipe: Pipe) -> 
     assert abs(begun_ns - first.start_ns) < 2e9
     # The line is corrected by 500 ppm at most: 0.125 ms of 250.
     assert abs(second.start_ns - first.start_ns - 250_000_000) <= 125_001
+
+
+def test_a_service_whose_stdin_is_closed_says_so(tmp_path: Path) -> None:
+    config = tmp_path / "agent.yaml"
+    config.write_text("microphones: {mic: {kind: stdin}}\nstate_dir: state\n")
+    command = [sys.executable, "-m", "edge_agent", "run", "--config", str(config)]
+    done = subprocess.run(
+        ["sh", "-c", '"$@" <&-', "sh", *command],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "edge-agent: microphones.mic: stdin is closed" in done.stderr
+    assert "Traceback" not in done.stderr

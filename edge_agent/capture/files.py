@@ -4,11 +4,13 @@ WAV, FLAC and Ogg are recognised by their first bytes before libsndfile sees the
 for MP3 makes its decoder write to stderr, and for a file cut short it reports no error at all.
 """
 
+import os
+import stat
 from collections import deque
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +35,7 @@ _UNREAD = np.uint32(0x7FC0EA75)
 
 # Streaming writers that cannot go back leave (almost) the largest size; it says nothing.
 _UNKNOWN_BYTES = 0x7FFF0000
+_IN_DS64 = 0xFFFFFFFF
 _OGG_TAIL_BYTES = 65536 + 282
 """The longest possible Ogg page and its header (RFC 3533, section 6)."""
 _OGG_LAST_PAGE = 0x04
@@ -274,7 +277,7 @@ def _examined(path: Path) -> tuple[int, int]:
     """Rate (Hz) and channels of a recording that promises to be whole."""
     _refuse_unless_whole(path)
     try:
-        info = soundfile.info(path)
+        info = soundfile.info(os.fsencode(path))
     except (soundfile.SoundFileError, TypeError) as error:
         raise AudioError(f"{path}: cannot be read: {_reason(error)}", hint=_HINT) from error
     if info.frames == 0:
@@ -300,7 +303,7 @@ def _decoded(path: Path, count: int, channels: int) -> Iterator[Frames]:
     marks[:] = _UNREAD
     position = 0
     try:
-        for frames in soundfile.blocks(path, out=buffer):
+        for frames in soundfile.blocks(os.fsencode(path), out=buffer):
             unread = int(np.count_nonzero((frames.view(np.uint32) == _UNREAD).all(axis=1)))
             if unread:
                 raise _truncated(path, f"it ends after {position + len(frames) - unread} samples")
@@ -325,33 +328,48 @@ def _truncated(path: Path, found: str) -> AudioError:
 
 def _refuse_unless_whole(path: Path) -> None:
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise AudioError(
+                f"{path}: is a pipe or a device, not a file",
+                hint="Give a file; raw PCM in a pipe is for `run`, microphone kind `stdin`.",
+            )
         with path.open("rb") as file:
             head = file.read(4)
     except OSError as error:
-        raise AudioError(f"{path}: cannot be opened: {error.strerror}", hint=_HINT) from error
+        raise AudioError(
+            f"{path}: cannot be opened: {error.strerror}",
+            hint="Give a file that is there and can be read.",
+        ) from error
+    size = status.st_size
     if size == 0:
         raise AudioError(f"{path}: is an empty file", hint=_HINT)
-    if head == b"RIFF":
-        _check_wav(path, size)
+    if head in (b"RIFF", b"RIFX", b"RF64"):
+        _check_wav(path, size, "big" if head == b"RIFX" else "little")
     elif head == b"OggS":
         _check_ogg(path, size)
-    elif head not in (b"RIFX", b"RF64", b"fLaC"):
+    elif head != b"fLaC":
         raise AudioError(f"{path}: is neither WAV, FLAC nor Ogg", hint=_HINT)
 
 
-def _check_wav(path: Path, size: int) -> None:
+def _check_wav(path: Path, size: int, order: Literal["big", "little"]) -> None:
     """Hold the data chunk's length against the file's; libsndfile quietly takes what is there."""
+    long_length: int | None = None
     with path.open("rb") as file:
         file.seek(12)
         while len(header := file.read(8)) == 8:
-            length = int.from_bytes(header[4:], "little")
+            length, body = int.from_bytes(header[4:], order), file.tell()
+            if header[:4] == b"ds64":
+                # EBU Tech 3306: the file's length, then the sound's, 64 bits each.
+                long_length = int.from_bytes(file.read(16)[8:], order)
             if header[:4] == b"data":
-                present = size - file.tell()
-                if present < length < _UNKNOWN_BYTES:
-                    raise _truncated(path, f"{present} of {length} bytes of sound are there")
+                known = length < _UNKNOWN_BYTES
+                if length == _IN_DS64 and long_length is not None:
+                    length, known = long_length, True
+                if known and size - body < length:
+                    raise _truncated(path, f"{size - body} of {length} bytes of sound are there")
                 return
-            file.seek(length + length % 2, 1)
+            file.seek(body + length + length % 2)
     raise _truncated(path, "there is no sound behind its header")
 
 

@@ -10,6 +10,7 @@ from edge_agent.capture.microphone import MicrophoneSource
 from edge_agent.capture.pcm import PcmSource
 from edge_agent.clock import Clock
 from edge_agent.config import MicrophoneConfig
+from edge_agent.errors import AudioError
 from edge_agent.records import Block, CaptureHealth
 
 
@@ -44,7 +45,7 @@ def open_source(name: str, settings: MicrophoneConfig, clock: Clock, folder: Pat
         folder: Where a relative `path` is looked for: beside the configuration.
 
     Raises:
-        AudioError: The recording cannot be read.
+        AudioError: The recording cannot be read, or stdin is closed.
     """
     return _KINDS[settings.kind](name, settings, clock, folder)
 
@@ -58,6 +59,12 @@ def _file(name: str, settings: MicrophoneConfig, clock: Clock, folder: Path) -> 
 
 
 def _stdin(name: str, settings: MicrophoneConfig, clock: Clock, _folder: Path) -> Source:
+    # Python's stand-in for a closed descriptor.
+    if sys.stdin is None:
+        raise AudioError(
+            f"microphones.{name}: stdin is closed",
+            hint="Send it raw sound: arecord -t raw ... | edge-agent run --config FILE",
+        )
     return PcmSource(
         name,
         sys.stdin.fileno(),

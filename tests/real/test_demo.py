@@ -1,6 +1,7 @@
 """The demo as a user starts it, and its broker with real clients."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -110,6 +111,27 @@ def test_without_a_terminal_there_is_no_colour(tmp_path: Path) -> None:
     assert "\x1b" not in run.stdout
     assert "LAeq" in run.stdout
     assert "mosquitto_sub -h 127.0.0.1" in run.stdout
+
+
+def test_a_terminal_of_letters_only_still_gets_its_lines(tmp_path: Path) -> None:
+    run = subprocess.run(
+        _demo("--seconds", "2"),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "LAeq" in run.stdout
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-inf", "0"])
+def test_a_length_that_is_none_is_refused_in_words(seconds: str) -> None:
+    run = subprocess.run(_demo("--seconds", seconds), capture_output=True, text=True, timeout=60)
+    assert run.returncode == 2
+    assert "Invalid value for '--seconds'" in run.stderr
+    assert "Traceback" not in run.stderr
 
 
 @pytest.mark.parametrize("package", ["amqtt", "rich"])

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
 import msgspec
@@ -23,6 +25,24 @@ def replayed(*arguments: str | Path, hash_seed: str = "0") -> subprocess.Complet
         check=False,
         env={"PYTHONHASHSEED": hash_seed, "PATH": "/usr/bin:/bin"},
     )
+
+
+def shelled(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """The script's `"$@"` is the command, to be redirected as a shell does it."""
+    command = [sys.executable, "-m", "edge_agent", *map(str, arguments)]
+    return subprocess.run(
+        ["sh", "-c", script, "sh", *command], capture_output=True, timeout=120, check=False
+    )
+
+
+@pytest.fixture
+def quiet(tmp_path: Path) -> Path:
+    """Two seconds of silence."""
+    path = tmp_path / "quiet.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 48000, 0, "NONE", ""))
+        file.writeframes(bytes(2 * 96000))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +112,84 @@ def test_a_time_without_a_zone_is_refused_in_words() -> None:
     assert b"has no time zone" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "time",
+    ["9999-12-31T23:59:59Z", "2200-01-01T00:00:00Z", "0001-01-01T00:00:00+05:00"],
+)
+def test_a_time_that_no_recording_has_is_refused_in_words(time: str) -> None:
+    done = replayed("--start", time, "any.wav")
+    assert done.returncode == 2
+    assert b"is not in the years 1970 to 2199" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("redirection", "problem"),
+    [
+        (">&-", "stdout is closed, and what was heard is printed there"),
+        (">/dev/full", "the output cannot be written: No space left on device"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_told_in_two_lines(
+    quiet: Path, redirection: str, problem: str
+) -> None:
+    done = shelled(f'"$@" {redirection}', "replay", "--json", quiet)
+    assert done.returncode == 2
+    *_, first, second = done.stderr.decode().splitlines()
+    assert first == f"edge-agent: {problem}"
+    assert second.startswith("  ")
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_knows_no_bar_still_gets_its_lines(tmp_path: Path, encoding: str) -> None:
+    loud = tmp_path / "loud.wav"
+    with wave.open(str(loud), "wb") as file:
+        file.setparams((1, 2, 48000, 0, "NONE", ""))
+        # A square wave at half of full scale.
+        file.writeframes((b"\0\x40" * 24 + b"\0\xc0" * 24) * 1000)
+    done = shelled(f'PYTHONIOENCODING={encoding} "$@"', "replay", loud)
+    assert done.returncode == 0, done.stderr.decode()
+    assert "level  LAeq" in done.stdout.decode(encoding)
+    assert "????" in done.stdout.decode(encoding)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     done = replayed(tmp_path / "nowhere.wav")
     assert done.returncode == 2
     assert b"nowhere.wav" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_a_file_that_may_not_be_read_is_told_after_the_others_were_done(
+    tmp_path: Path, quiet: Path
+) -> None:
+    secret = tmp_path / "secret.wav"
+    secret.touch(mode=0)
+    # Root reads everything, unless it gives that up.
+    drop = "setpriv --bounding-set=-dac_override,-dac_read_search " if os.geteuid() == 0 else ""
+    done = shelled(f'{drop}"$@"', "replay", "--json", secret, quiet)
+    assert done.returncode == 2
+    assert len(done.stdout.splitlines()) == 2
+    assert done.stderr.decode().splitlines()[-2:] == [
+        f"edge-agent: {secret}: cannot be opened: Permission denied",
+        "  Give a file that is there and can be read.",
+    ]
+
+
+def test_a_name_that_is_no_utf_8_is_played_and_told(tmp_path: Path, quiet: Path) -> None:
+    named, gone = (tmp_path / os.fsdecode(name) for name in (b"\xe9.wav", b"gone\xe9.wav"))
+    quiet.rename(named)
+    done = replayed(gone, named)
+    assert done.returncode == 2
+    assert done.stdout.count(b"LAeq") == 2
+    assert rb"gone\udce9.wav: cannot be opened: No such file" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_sound_in_a_pipe_is_refused_with_the_way_to_hear_it(quiet: Path) -> None:
+    done = shelled(f'cat {quiet} | "$@"', "replay", "/dev/stdin")
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines()[-2:] == [
+        "edge-agent: /dev/stdin: is a pipe or a device, not a file",
+        "  Give a file; raw PCM in a pipe is for `run`, microphone kind `stdin`.",
+    ]
