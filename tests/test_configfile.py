@@ -93,6 +93,11 @@ def test_json_with_tabs_and_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     ("text", "message", "hint"),
     [
         ("mqtt:\n  prt: 1\n", "site.yaml:2:3: mqtt.prt: is not a setting", "mean `port`"),
+        ("mqtt: {prot: 1}\n", "mqtt.prot: is not a setting", "mean `port`"),
+        ("alerts:\n", "site.yaml:1:8: alerts: found nothing", "key: value"),
+        ("mqtt: ~\n", "site.yaml:1:7: mqtt: found nothing", "key: value"),
+        (f"mqtt: {{port: {'9' * 5000}}}\n", "mqtt.port: found a number of 5000 digits", "shorter"),
+        (f"site: {{latitude: {'9' * 300}}}\n", "site.latitude: found 999", "from -90"),
         ("mqtt:\n  port: 0\n", "site.yaml:2:9: mqtt.port: found 0", "from 1 up to 65535"),
         ("mqtt: {port: abc}\n", 'site.yaml:1:14: mqtt.port: found the text "abc"', "whole number"),
         ("mqtt: {port: 1.5}\n", "mqtt.port: found 1.5", "whole number"),
@@ -172,6 +177,14 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         load(latin)
     with pytest.raises(ConfigError, match=r"bad.json:1:2: is not JSON"):
         load(written(tmp_path, "{a: 1}", "bad.json"))
+
+
+@pytest.mark.parametrize("name", ["site.json", "site.yaml"])
+@pytest.mark.parametrize("depth", [300, 450, 480, 490, 2000])
+def test_what_is_nested_too_deeply_is_refused(tmp_path: Path, name: str, depth: int) -> None:
+    text = '{"site": {"site": ' + "[" * depth + "]" * depth + "}}"
+    with pytest.raises(ConfigError, match=f"{name}: is nested too deeply|found a list"):
+        load(written(tmp_path, text, name))
 
 
 @given(st.text(max_size=60))
