@@ -17,6 +17,9 @@ from edge_agent.config import FrontendSettings
 Activation: TypeAlias = Literal["softmax", "sigmoid"]
 Tensor: TypeAlias = keras.KerasTensor
 
+CAP = 6.0
+"""Where the activations of a network that settles end."""
+
 
 class Network(msgspec.Struct, frozen=True, kw_only=True):
     """An entry of the table.
@@ -30,7 +33,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     frontend: FrontendSettings
     body: Callable[[Tensor], Tensor]
     settles: bool = False
-    """Its activations are equalised and capped at 6 before it is converted (`settle`)."""
+    """It is made fit for int8 before it is converted (`settle`), and ends activations at `CAP`."""
 
 
 def build(
@@ -48,7 +51,7 @@ def build(
         outputs: Number of labels.
         activation: `softmax` for one label out of many, `sigmoid` for any number of labels.
         batch: Fixed batch size, 1 for conversion; None for training.
-        capped: Activations end at 6, for int8.
+        capped: Activations end at `CAP`, for int8.
     """
     network = NETWORKS[name]
     inputs = keras.Input(batch_shape=(batch, *shape(network.frontend)), name=network.input)
@@ -67,7 +70,7 @@ def shape(settings: FrontendSettings) -> tuple[int, ...]:
 def _capped(model: keras.Model) -> keras.Model:
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, layers.ReLU):
-            return layers.ReLU(max_value=6.0, name=layer.name)
+            return layers.ReLU(max_value=CAP, name=layer.name)
         return layer.__class__.from_config(layer.get_config())
 
     return keras.models.clone_model(model, clone_function=clone)

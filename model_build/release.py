@@ -85,18 +85,9 @@ def train_street(
         name, len(street.LABELS), "binary_crossentropy", own, draw, plan, seed, folder
     )
     calibration, _ = mixer.training(_CALIBRATION, np.random.default_rng([seed, 2**28]), own)
+    np.savez(folder / "float.npz", *model.get_weights())
     if networks.NETWORKS[name].settles:
-        model = train.fit(
-            name,
-            len(street.LABELS),
-            "binary_crossentropy",
-            own,
-            draw,
-            settle.PLAN,
-            seed + 1,
-            folder / "settled",
-            begin=settle.settled(name, model, calibration),
-        )
+        model = settle.settled(name, model, own, draw, calibration, seed + 1, folder / "settled")
     np.savez(folder / "weights.npz", calibration, *model.get_weights())
     run = Run(
         network=name,
@@ -136,14 +127,16 @@ def bundle_street(
     Raises:
         BuildError: There is no such run, or a gate refuses the network.
     """
-    run, arrays = _finished(run_folder(name, cache, seed, quick=quick), name)
-    calibration, weights = arrays[0], arrays[1:]
-    model = conversion.convert(name, weights, len(street.LABELS), calibration)
-    patch = networks.shape(run.frontend)
-    conversion.gates(model, patch, len(street.LABELS), calibration)
+    run, trained, (calibration, *weights) = _finished(
+        run_folder(name, cache, seed, quick=quick), name
+    )
+    model = conversion.convert_int8(name, weights, len(street.LABELS), calibration)
+    if networks.NETWORKS[name].settles:
+        weights = _unbiased(name, trained, weights, model, calibration)
+        model = conversion.convert_int8(name, weights, len(street.LABELS), calibration)
     corpus = street.corpus(data)
     test = _unsilent(corpus.test)
-    held_out = _held_out(name, weights, test, corpus.test, data, run.frontend, cache)
+    held_out = _held_out(name, trained, test, corpus.test, data, run.frontend, cache)
     checked = [clip.path for clip in test]
     sounds = [
         features.heard(data / path, run.frontend.rate)
@@ -177,17 +170,39 @@ def bundle_street(
     )
 
 
-def _finished(folder: Path, name: str) -> tuple[Run, list[Samples]]:
-    record, arrays = folder / "run.json", folder / "weights.npz"
-    if not record.is_file() or not arrays.is_file():
+def _unbiased(
+    name: str, trained: list[Samples], weights: list[Samples], model: bytes, patches: Samples
+) -> list[Samples]:
+    """The weights with the last bias moved by what int8 scores too high or too low on the whole."""
+    wanted = _float_scores(name, trained, patches)
+    network = Network(model, delegate=False, stateful=False)
+    scores = dequantise(parity.run(network, quantise(patches, network.input)), network.output)
+    # The sigmoid's slope turns an error of scores into one of logits.
+    slope = (wanted * (1 - wanted)).sum(axis=0)
+    return [*weights[:-1], weights[-1] + (wanted - scores).sum(axis=0) / slope]
+
+
+def _float_scores(name: str, weights: list[Samples], patches: Samples) -> Samples:
+    model = networks.build(name, len(street.LABELS), "sigmoid")
+    model.set_weights(weights)
+    return train.predict(model, patches)
+
+
+def _finished(folder: Path, name: str) -> tuple[Run, list[Samples], list[Samples]]:
+    """The record, the weights as trained, and calibration patches with the weights to convert."""
+    record = folder / "run.json"
+    if not record.is_file():
         raise BuildError(
             f"{folder}: holds no finished training of {name}",
             hint=f"Run `model-build train --network {name}` first, with the same cache and seed.",
         )
-    with np.load(arrays, allow_pickle=False) as stored:
-        return msgspec.json.decode(record.read_bytes(), type=Run), [
-            stored[key] for key in stored.files
-        ]
+    run = msgspec.json.decode(record.read_bytes(), type=Run)
+    return run, _arrays(folder / "float.npz"), _arrays(folder / "weights.npz")
+
+
+def _arrays(path: Path) -> list[Samples]:
+    with np.load(path, allow_pickle=False) as stored:
+        return [stored[key] for key in stored.files]
 
 
 def _training(
@@ -258,15 +273,11 @@ def _held_out(
     )
     owners = cached.owners()[rows]
     inputs = from_levels(cached.rows[rows].astype(np.float32), settings)
-    model = networks.build(
-        name, len(street.LABELS), "sigmoid", capped=networks.NETWORKS[name].settles
-    )
-    model.set_weights(weights)
     label_of = {clip.path: i for i, of in enumerate(test.events) for clip in of}
     answers = np.array([label_of[clip.path] for clip in cached.clips])[owners]
     return parity.HeldOut(
         features=inputs,
-        float_scores=train.predict(model, inputs),
+        float_scores=_float_scores(name, weights, inputs),
         targets=np.eye(len(street.LABELS), dtype=bool)[answers],
         clips=owners,
     )

@@ -34,7 +34,7 @@ Batch: TypeAlias = tuple[Samples, Samples]
 Draw: TypeAlias = Callable[[np.random.Generator, FrontendSettings], Batch]
 """An epoch's patches, standardised by the given settings."""
 Model: TypeAlias = keras.Model
-Loss: TypeAlias = Literal["categorical_crossentropy", "binary_crossentropy"]
+Loss: TypeAlias = Literal["categorical_crossentropy", "binary_crossentropy", "logit_error"]
 
 THREADS = 2
 
@@ -49,6 +49,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     peak_rate: float = 2e-3
     weight_decay: float = 1e-4
     label_smoothing: float = 0.0
+    average: float = 0.998
+    """Share of the moving average of the weights that a step leaves."""
 
 
 def deterministic(seed: int) -> None:
@@ -109,7 +111,7 @@ def fit(
     state, log = folder / "state.keras", folder / "log.csv"
     done = _epochs_done(log) if state.is_file() else 0
     if done:
-        model = keras.models.load_model(state)
+        model = keras.models.load_model(state, custom_objects={"_logit_error": _logit_error})
     else:
         log.unlink(missing_ok=True)
         activation: networks.Activation = (
@@ -133,7 +135,7 @@ def fit(
             verbose=0,
         )
         lost = float(history.history["loss"][0])
-        _log.info("%s: epoch %d of %d, loss %.4f", folder.name, epoch + 1, plan.epochs, lost)
+        _log.info("%s: epoch %d of %d, loss %.4g", folder.name, epoch + 1, plan.epochs, lost)
         partial = folder / "partial.keras"
         model.save(partial)
         partial.replace(state)
@@ -171,14 +173,25 @@ def _compile(model: keras.Model, loss: Loss, plan: Plan, steps: int) -> None:
         warmup_steps=total // 10,
     )
     optimizer = keras.optimizers.AdamW(
-        rate, weight_decay=plan.weight_decay, use_ema=True, ema_momentum=0.998
+        rate, weight_decay=plan.weight_decay, use_ema=True, ema_momentum=plan.average
     )
-    made = (
-        keras.losses.CategoricalCrossentropy(label_smoothing=plan.label_smoothing)
-        if loss == "categorical_crossentropy"
-        else keras.losses.BinaryCrossentropy(label_smoothing=plan.label_smoothing)
-    )
-    model.compile(optimizer, made, jit_compile=False)
+    losses = {
+        "categorical_crossentropy": keras.losses.CategoricalCrossentropy(
+            label_smoothing=plan.label_smoothing
+        ),
+        "binary_crossentropy": keras.losses.BinaryCrossentropy(
+            label_smoothing=plan.label_smoothing
+        ),
+        "logit_error": _logit_error,
+    }
+    model.compile(optimizer, losses[loss], jit_compile=False)
+
+
+def _logit_error(wanted: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
+    """Mean square of the difference in logits, (n,): small scores count as much as large ones."""
+    wanted, scores = (tf.clip_by_value(value, 1e-3, 1 - 1e-3) for value in (wanted, scores))
+    away = tf.math.log(scores / (1 - scores)) - tf.math.log(wanted / (1 - wanted))
+    return tf.reduce_mean(away**2, axis=-1)
 
 
 def _epochs_done(log: Path) -> int:
