@@ -130,11 +130,25 @@ class _LevelRule:
         """What one closed second means to this rule."""
         end_ns = reading.start_ns + reading.period_s * _SECOND_NS
         missed = self._next_ns is not None and reading.start_ns != self._next_ns
+        told: list[Alert] = []
         if missed:
             self._above_since_ns = None
             if self._below_since_ns is None:
                 self._below_since_ns = self._next_ns
+            told = self._unheard(reading)
         self._next_ns = end_ns
+        return [*told, *self._heard(reading, end_ns, new_id, missed=missed)]
+
+    def _unheard(self, reading: LevelReading) -> list[Alert]:
+        """Seconds that nobody heard count as quiet, also when a loud one follows them."""
+        since_ns = self._below_since_ns
+        if self.open is None or since_ns is None or reading.start_ns - since_ns < self._for_ns:
+            return []
+        return [_ended(self, reading.made_ns, "gap")]
+
+    def _heard(
+        self, reading: LevelReading, end_ns: int, new_id: NewId, *, missed: bool
+    ) -> list[Alert]:
         level = self._level(reading)
         if level is None or level <= self.limit:
             return self._below(reading, end_ns, "gap" if missed else "quiet")

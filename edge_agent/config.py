@@ -175,12 +175,19 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     state_dir: Annotated[str, Meta(min_length=1)] = "/var/lib/earshot"
 
     def __post_init__(self) -> None:
-        """Refuse a configuration without a microphone, or with two readers of stdin."""
+        """Refuse what only shows when several sections are seen together."""
         if not self.microphones:
             raise ValueError("at least one microphone is needed")
         stdin = [name for name, mic in self.microphones.items() if mic.kind == "stdin"]
         if len(stdin) > 1:
             raise ValueError(f"only one microphone can read stdin, not {', '.join(stdin)}")
+        for name, rule in self.alerts.items():
+            if rule.indicator is not None and rule.indicator not in self.levels.indicators:
+                published = ", ".join(self.levels.indicators)
+                raise ValueError(
+                    f"alerts.{name} needs the indicator {rule.indicator}, and levels.indicators "
+                    f"holds {published}"
+                )
 
 
 class FrontendSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

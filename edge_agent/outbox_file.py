@@ -7,6 +7,7 @@ the files are moved to `set-aside/`, what can still be read of them is copied, a
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -26,6 +27,7 @@ SCHEMA_VERSION = 1
 KEPT_SET_ASIDE_ROWS = 1000
 KEPT_DAMAGED_FILES = 3
 _NAME = "outbox.db"
+_LOCK = "lock"
 _PRIORITY: dict[Kind, int] = {"alert": 0, "event": 1, "level": 2}
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _SCHEMA = """
@@ -57,7 +59,7 @@ class OutboxFile:
         folder: Holds `outbox.db` and `set-aside/`; None for memory.
 
     Raises:
-        StoreError: The folder cannot be made.
+        StoreError: The folder cannot be made, or another process uses it.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -66,8 +68,10 @@ class OutboxFile:
         self._folder = folder
         self._replaced = False
         self._pending_open: list[Alert | Event] = []
+        self._lock: int | None = None
         if folder is not None:
             _make(folder)
+            self._lock = _locked(folder)
         self._connection = self._open()
         self._restored = self._read_open()
 
@@ -142,6 +146,9 @@ class OutboxFile:
     def close(self) -> None:
         """Close the database; its log goes into the file."""
         self._connection.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _commit(self, rows: Sequence[StoredRow], gone: Sequence[int], *, durable: bool) -> bool:
         self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
@@ -260,6 +267,24 @@ class OutboxFile:
     def _read_open(self) -> list[Alert | Event]:
         found = self._connection.execute("SELECT kind, record FROM open ORDER BY rowid").fetchall()
         return [_record(kind, record) for kind, record in found]
+
+
+def _locked(folder: Path) -> int | None:
+    """The descriptor that keeps the folder ours; the kernel lets go of it when the process dies."""
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError:
+        # Where this cannot be written, nothing can: `writable` tells it.
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise StoreError(
+            f"{folder}: is in use by another agent",
+            hint="Stop that one first, or give this one a `state_dir` of its own.",
+        ) from error
+    return lock
 
 
 def _make(folder: Path) -> None:

@@ -109,6 +109,15 @@ def test_seconds_that_are_missing_break_a_run() -> None:
     assert [alert.phase for alert in alerts.feed_reading(reading(6, -10.0))] == ["start"]
 
 
+def test_a_level_alert_ends_where_nothing_was_heard_for_as_long_as_it_needed() -> None:
+    alerts = alerts_of(loud=AlertConfig(indicator="LAeq", above_dbfs=-20.0, for_s=2))
+    assert [alert.phase for alert in fed(alerts, [-10.0, -10.0])] == ["start"]
+    assert alerts.feed_reading(reading(3, -10.0)) == []  # one second alone was not heard
+    (end,) = alerts.feed_reading(reading(6, -10.0))
+    assert (end.phase, end.end_reason, end.end_ns) == ("end", "gap", 4 * SECOND_NS)
+    assert [alert.phase for alert in alerts.feed_reading(reading(7, -10.0))] == ["start"]
+
+
 def test_a_rule_in_decibels_rests_without_calibration() -> None:
     rule = AlertConfig(indicator="LAeq", above_db=70.0, for_s=1)
     resting = alerts_of(loud=rule)

@@ -69,7 +69,7 @@ mqtt:
   tls: {ca: ca.pem}
   version: 3.1.1
 levels:
-  indicators: [LAFmax]
+  indicators: [LAFmax, LAeq]
 """
     config = load(written(tmp_path, text)).config
     assert config.microphones == {"front": MicrophoneConfig(kind="file", path="a.wav")}
@@ -77,7 +77,7 @@ levels:
     assert config.alerts["loud"].above_db == 75.0
     assert config.mqtt.tls == TlsConfig(ca="ca.pem")
     assert config.mqtt.version == "3.1.1"
-    assert config.levels.indicators == ("LAFmax",)
+    assert config.levels.indicators == ("LAFmax", "LAeq")
 
 
 def test_json_with_tabs_and_a_byte_order_mark_is_read(tmp_path: Path) -> None:
@@ -93,6 +93,14 @@ def test_json_with_tabs_and_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     ("text", "message", "hint"),
     [
         ("mqtt:\n  prt: 1\n", "site.yaml:2:3: mqtt.prt: is not a setting", "mean `port`"),
+        (
+            (
+                "levels: {indicators: [LAeq]}\n"
+                "alerts: {a: {indicator: LAFmax, above_dbfs: 0, for_s: 1}}\n"
+            ),
+            "alerts.a needs the indicator LAFmax, and levels.indicators holds LAeq",
+            "base.yaml",
+        ),
         ("mqtt: {prot: 1}\n", "mqtt.prot: is not a setting", "mean `port`"),
         ("alerts:\n", "site.yaml:1:8: alerts: found nothing", "key: value"),
         ("mqtt: ~\n", "site.yaml:1:7: mqtt: found nothing", "key: value"),

@@ -14,6 +14,7 @@ import msgspec
 
 from edge_agent.capture.open import Source
 from edge_agent.clock import Clock
+from edge_agent.errors import AudioError
 from edge_agent.health import Monitor
 from edge_agent.messages import About, Encoder, in_order
 from edge_agent.mqtt import MqttOutput, Result
@@ -84,6 +85,7 @@ class Agent:
         self._about = about
         self._drain_s = drain_s
         self._listening = list(sources)
+        self._broken: AudioError | None = None
         self._started_ns = clock.monotonic_ns()
         self._kept_house_ns = 0
         self._logged_faults: frozenset[str] = frozenset()
@@ -91,7 +93,11 @@ class Agent:
         self._dropping = False
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set, or all sources ended and their messages were delivered."""
+        """Work until `stop` is set, or all sources ended and their messages were delivered.
+
+        Raises:
+            AudioError: A recording could not be read to its end; the rest was done.
+        """
         try:
             self._end_what_was_left_open()
             while self._listening and not stop.is_set():
@@ -99,6 +105,8 @@ class Agent:
                 self._turn()
             self._finish(list(self._listening), "stopped")
             self._deliver_rest(stop)
+            if self._broken is not None:
+                raise self._broken
         finally:
             self._output.close(self._encoder.status(self._stamp(), "stopped"))
             for source in self._sources.values():
@@ -112,7 +120,13 @@ class Agent:
     def _listen(self) -> None:
         for name in list(self._listening):
             source = self._sources[name]
-            block = source.read(TURN_S / len(self._listening))
+            try:
+                block = source.read(TURN_S / len(self._listening))
+            except AudioError as error:
+                # One recording that breaks off ends neither the others nor what it has told.
+                self._broken = self._broken or error
+                self._finish([name], "end_of_input")
+                continue
             if block is not None:
                 self._monitor.block(name)
                 self._queue(self._pipelines[name].feed(block))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from edge_agent.payloads import AlertPayload, HealthPayload, LevelPayload, StatusPayload
 from tests.real.broker import Mosquitto, Subscriber, free_port, subscribed, wait_for
@@ -173,3 +174,56 @@ def test_the_default_name_is_refused_at_a_broker_elsewhere(tmp_path: Path) -> No
     assert ended.returncode == 2
     assert "two devices of one name would throw each other out" in ended.stderr
     assert "site: {device: ear-0042}" in ended.stderr
+
+
+def test_a_state_folder_belongs_to_one_agent(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    with subscribed(mosquitto) as subscriber, serving(tmp_path, mosquitto.port) as first:
+        wait_for(lambda: len(alerts(subscriber)) >= 1, "the first one's alert starts", 30)
+        command = [sys.executable, "-m", "edge_agent", "run", "--config"]
+        second = subprocess.run(
+            [*command, str(tmp_path / "agent.yaml")],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert second.returncode == 2, second.stderr
+        assert f"{tmp_path / 'state'}: is in use by another agent" in second.stderr
+        assert first.process.poll() is None
+        assert [one.phase for one in alerts(subscriber) if one.phase == "end"] == []
+
+
+def test_a_recording_that_breaks_off_ends_its_alert_and_not_the_others(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    noise = np.random.default_rng(1).normal(0, 0.1, 48_000 * 8)
+    for name, seconds in (("whole", 8), ("broken", 5)):
+        path = tmp_path / f"{name}.flac"
+        soundfile.write(path, noise[: 48_000 * seconds], 48_000)  # noqa: TID251
+    # Only the decoder finds that the end of a FLAC is missing.
+    broken = tmp_path / "broken.flac"
+    broken.write_bytes(broken.read_bytes()[:-1000])
+    config = tmp_path / "agent.yaml"
+    microphones = "kind: file, path: broken.flac}\n  other: {kind: file, path: whole.flac"
+    config.write_text(_CONFIG.format(microphone=microphones, port=mosquitto.port, folder=tmp_path))
+    with subscribed(mosquitto) as subscriber:
+        ended = subprocess.run(
+            [sys.executable, "-m", "edge_agent", "run", "--config", str(config)],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        wait_for(lambda: ("offline", "stopped") in statuses(subscriber), "the last word")
+        assert ended.returncode == 2, ended.stderr
+        assert f"{broken}: " in ended.stderr
+        assert "Traceback" not in ended.stderr
+        heard = {one.microphone: 0.0 for one in levels(subscriber)}
+        for one in levels(subscriber):
+            heard[one.microphone] += one.period_s
+        assert heard["other"] >= 7
+        started = {one.id for one in alerts(subscriber) if one.phase == "start"}
+        closed = [one.id for one in alerts(subscriber) if one.phase == "end"]
+        assert len(started) == 2
+        assert sorted(started) == sorted(closed)
