@@ -177,7 +177,9 @@ def test_silence_is_exactly_the_floor(mode: Mode) -> None:
 def test_silence_has_no_deviation_and_no_dynamics(mode: Mode) -> None:
     patches = Patches(msgspec.structs.replace(RAW, kind="mfcc_stats"), mode)
     features = patches.batch(np.zeros(patches.span, np.float32))[0]
-    assert not features[40:].any()
+    # Kernels of some processors round the rows of a product differently: one float32 step of the
+    # largest coefficient, which is -80 dB times the root of 64 bands.
+    assert np.abs(features[40:]).max() <= np.spacing(np.float32(640))
 
 
 @pytest.mark.parametrize(("mode", "below_db"), [("exact", -250.0), ("fast", -120.0)])
