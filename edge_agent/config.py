@@ -31,6 +31,8 @@ Root = Annotated[
 Score = Annotated[float, Meta(gt=0, lt=1)]
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
+Wait = Annotated[float, Meta(ge=0, le=86400)]
+"""Seconds, at most a day: the agent remembers each second's level for the longest wait."""
 Severity = Literal["info", "warning", "critical"]
 Indicator = Literal["LAeq", "LAFmax"]
 
@@ -81,14 +83,14 @@ class LabelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     off: Score | None = None
     n: Annotated[int, Meta(ge=1, le=100)] | None = None
     m: Annotated[int, Meta(ge=1, le=100)] | None = None
-    min_duration_s: NotNegative | None = None
-    cooldown_s: NotNegative | None = None
+    min_duration_s: Wait | None = None
+    cooldown_s: Wait | None = None
 
 
 class EventsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How scores become events."""
 
-    max_duration_s: Positive = 600.0
+    max_duration_s: Annotated[float, Meta(gt=0, le=86400)] = 600.0
     labels: dict[LabelId, LabelConfig] = msgspec.field(default_factory=dict)
 
 
@@ -97,7 +99,7 @@ class AlertConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     labels: Annotated[tuple[LabelId, ...], Meta(min_length=1)] | None = None
     min_score: Score | None = None
-    min_duration_s: NotNegative | None = None
+    min_duration_s: Wait | None = None
     indicator: Indicator | None = None
     above_db: float | None = None
     above_dbfs: float | None = None

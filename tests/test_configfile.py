@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -252,3 +253,37 @@ def test_the_examples_of_the_manual_load(tmp_path: Path) -> None:
 def test_every_group_of_settings_is_in_the_sample_under_its_own_name() -> None:
     names = set(yaml.safe_load(BASE.read_text("utf-8")))
     assert names == {field.name for field in msgspec.structs.fields(Config)}
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "allowed"),
+    [
+        ("events: {max_duration_s: 86401}\n", "events.max_duration_s", "above 0 up to 86400"),
+        (
+            "events: {labels: {siren: {min_duration_s: 1.0e300}}}\n",
+            "events.labels.siren.min_duration_s",
+            "from 0 up to 86400 or null",
+        ),
+        (
+            "events: {labels: {siren: {cooldown_s: 1.0e300}}}\n",
+            "events.labels.siren.cooldown_s",
+            "from 0 up to 86400 or null",
+        ),
+        (
+            "alerts: {a: {labels: [siren], min_duration_s: 1.0e300}}\n",
+            "alerts.a.min_duration_s",
+            "from 0 up to 86400 or null",
+        ),
+        (
+            "alerts: {a: {indicator: LAeq, above_dbfs: 0, for_s: 86401}}\n",
+            "alerts.a.for_s",
+            "from 1 up to 86400 or null",
+        ),
+    ],
+)
+def test_nothing_lasts_longer_than_a_day(
+    tmp_path: Path, text: str, key: str, allowed: str
+) -> None:
+    with pytest.raises(ConfigError, match=f": {re.escape(key)}: found ") as caught:
+        load(written(tmp_path, text))
+    assert allowed in caught.value.hint

@@ -143,3 +143,15 @@ def test_an_override_that_crosses_the_models_thresholds_is_refused(bundle: Bundl
     config = Config(events=EventsConfig(labels={"siren": LabelConfig(on=0.2)}))
     with pytest.raises(ConfigError, match=r"events\.labels\.siren: off 0\.35 is above on 0\.2"):
         pipeline_of(bundle, config)
+
+
+def test_the_longest_waits_that_are_allowed_can_be_run(bundle: Bundle) -> None:
+    config = Config(
+        alerts={"a": AlertConfig(labels=("siren",), min_duration_s=86400.0)},
+        events=EventsConfig(
+            max_duration_s=86400.0,
+            labels={"siren": LabelConfig(min_duration_s=86400.0, cooldown_s=86400.0)},
+        ),
+    )
+    records = played(pipeline_of(bundle, config), street(), [])
+    assert {type(record) for record in records} == {LevelReading}

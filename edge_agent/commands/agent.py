@@ -96,7 +96,8 @@ class Agent:
         """Work until `stop` is set, or all sources ended and their messages were delivered.
 
         Raises:
-            AudioError: A recording could not be read to its end; the rest was done.
+            AudioError: A recording, the first if several, could not be read to its end; the rest
+                was done.
         """
         try:
             self._end_what_was_left_open()
@@ -124,7 +125,10 @@ class Agent:
                 block = source.read(TURN_S / len(self._listening))
             except AudioError as error:
                 # One recording that breaks off ends neither the others nor what it has told.
+                # It is told now, for a live microphone beside it may go on for weeks.
+                _log.error("microphone %s ended: %s", name, error.message)
                 self._broken = self._broken or error
+                source.close()
                 self._finish([name], "end_of_input")
                 continue
             if block is not None:

@@ -190,6 +190,7 @@ def test_a_state_folder_belongs_to_one_agent(tmp_path: Path, mosquitto: Mosquitt
         )
         assert second.returncode == 2, second.stderr
         assert f"{tmp_path / 'state'}: is in use by another agent" in second.stderr
+        assert "give this one a `state_dir` of its own" in second.stderr
         assert first.process.poll() is None
         assert [one.phase for one in alerts(subscriber) if one.phase == "end"] == []
 
@@ -198,14 +199,19 @@ def test_a_recording_that_breaks_off_ends_its_alert_and_not_the_others(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
     noise = np.random.default_rng(1).normal(0, 0.1, 48_000 * 8)
-    for name, seconds in (("whole", 8), ("broken", 5)):
+    for name, seconds in (("whole", 8), ("broken", 5), ("second", 6)):
         path = tmp_path / f"{name}.flac"
         soundfile.write(path, noise[: 48_000 * seconds], 48_000)  # noqa: TID251
-    # Only the decoder finds that the end of a FLAC is missing.
+        if name != "whole":
+            # Only the decoder finds that the end of a FLAC is missing.
+            path.write_bytes(path.read_bytes()[:-1000])
     broken = tmp_path / "broken.flac"
-    broken.write_bytes(broken.read_bytes()[:-1000])
     config = tmp_path / "agent.yaml"
-    microphones = "kind: file, path: broken.flac}\n  other: {kind: file, path: whole.flac"
+    microphones = (
+        "kind: file, path: broken.flac}\n"
+        "  second: {kind: file, path: second.flac}\n"
+        "  other: {kind: file, path: whole.flac"
+    )
     config.write_text(_CONFIG.format(microphone=microphones, port=mosquitto.port, folder=tmp_path))
     with subscribed(mosquitto) as subscriber:
         ended = subprocess.run(
@@ -217,7 +223,11 @@ def test_a_recording_that_breaks_off_ends_its_alert_and_not_the_others(
         )
         wait_for(lambda: ("offline", "stopped") in statuses(subscriber), "the last word")
         assert ended.returncode == 2, ended.stderr
-        assert f"{broken}: " in ended.stderr
+        assert f"ERROR microphone mic ended: {broken}: " in ended.stderr
+        assert "ERROR microphone second ended: " in ended.stderr
+        wrong, hint = ended.stderr.splitlines()[-2:]
+        assert wrong.startswith(f"edge-agent: {broken}: ")
+        assert hint.startswith("  ")
         assert "Traceback" not in ended.stderr
         heard = {one.microphone: 0.0 for one in levels(subscriber)}
         for one in levels(subscriber):
@@ -225,5 +235,5 @@ def test_a_recording_that_breaks_off_ends_its_alert_and_not_the_others(
         assert heard["other"] >= 7
         started = {one.id for one in alerts(subscriber) if one.phase == "start"}
         closed = [one.id for one in alerts(subscriber) if one.phase == "end"]
-        assert len(started) == 2
+        assert len(started) == 3
         assert sorted(started) == sorted(closed)
