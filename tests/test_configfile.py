@@ -281,9 +281,7 @@ def test_every_group_of_settings_is_in_the_sample_under_its_own_name() -> None:
         ),
     ],
 )
-def test_nothing_lasts_longer_than_a_day(
-    tmp_path: Path, text: str, key: str, allowed: str
-) -> None:
+def test_nothing_lasts_longer_than_a_day(tmp_path: Path, text: str, key: str, allowed: str) -> None:
     with pytest.raises(ConfigError, match=f": {re.escape(key)}: found ") as caught:
         load(written(tmp_path, text))
     assert allowed in caught.value.hint
