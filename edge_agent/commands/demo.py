@@ -8,6 +8,7 @@ import importlib
 import logging
 import random
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ from edge_agent.commands.agent import Agent
 from edge_agent.commands.loopback import HOST, LoopbackBroker, Subscriber
 from edge_agent.commands.run import client_id
 from edge_agent.commands.scene import LAP_S, SceneSound, SceneSource, sounds
+from edge_agent.commands.timeline import resting_line
 from edge_agent.commands.verdict import Heard, judge
 from edge_agent.config import Config, MqttConfig
 from edge_agent.configfile import LoadedConfig
@@ -132,9 +134,12 @@ class _Worker:
         )
         rng = random.Random(self._seed)  # noqa: S311 # it spreads waits, it hides nothing
         output = MqttOutput(config.mqtt, client_id(config), encoder.will(), clock, rng)
+        pipeline = Pipeline(config, bundle, self._classifier, ids.new)
+        for rule in pipeline.resting:
+            print(resting_line(rule), file=sys.stderr)
         return Agent(
             {name: self._source},
-            {name: Pipeline(config, bundle, self._classifier, ids.new)},
+            {name: pipeline},
             encoder,
             outbox,
             output,

@@ -10,7 +10,7 @@ from edge_agent.bundle import load as load_bundle
 from edge_agent.capture.files import RecordingSource
 from edge_agent.classifier import Classifier
 from edge_agent.clock import SimulatedClock
-from edge_agent.commands.timeline import timeline_line
+from edge_agent.commands.timeline import resting_line, timeline_line
 from edge_agent.config import Config
 from edge_agent.configfile import find
 from edge_agent.configfile import load as load_config
@@ -44,6 +44,9 @@ def replay(
             print(path)
         ids = Ids(seed, position)
         pipeline = Pipeline(config, bundle, classifier, ids.new)
+        if position == 0:
+            for rule in pipeline.resting:
+                print(resting_line(rule), file=sys.stderr)
         try:
             for message in _published(path, config, bundle, pipeline, ids, start_ns):
                 line = messages.json_line(message) if as_json else timeline_line(message)

@@ -72,6 +72,11 @@ def alert_line(payload: AlertPayload) -> str:
     assert_never(payload.phase)
 
 
+def resting_line(rule: str) -> str:
+    """Why a rule of the configuration says nothing; for stderr."""
+    return f"alerts.{rule}: rests, for `above_db` needs a calibrated microphone; use `above_dbfs`"
+
+
 def _so_far(payload: EventPayload) -> str:
     return f"{payload.duration_s:.1f} s, best score {payload.score_max:.2f}"
 

@@ -205,3 +205,12 @@ def test_a_machine_without_ports_is_told_so(monkeypatch: pytest.MonkeyPatch) -> 
         with pytest.raises(BrokerError, match="found no port on loopback"), LoopbackBroker():
             pass
     assert "demo-broker" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_rule_that_rests_is_named_on_stderr(tmp_path: Path) -> None:
+    config = tmp_path / "site.yaml"
+    config.write_text("alerts: {loud: {indicator: LAeq, above_db: 70, for_s: 1}}\n")
+    command = _demo("--json", "--seconds", "2", "--config", str(config))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr.count("alerts.loud: rests, for `above_db` needs a calibrated") == 1
+    assert "rests" not in done.stdout

@@ -193,3 +193,12 @@ def test_sound_in_a_pipe_is_refused_with_the_way_to_hear_it(quiet: Path) -> None
         "edge-agent: /dev/stdin: is a pipe or a device, not a file",
         "  Give a file; raw PCM in a pipe is for `run`, microphone kind `stdin`.",
     ]
+
+
+def test_a_rule_that_rests_is_named_once_on_stderr(tmp_path: Path, quiet: Path) -> None:
+    config = tmp_path / "site.yaml"
+    config.write_text("alerts: {loud: {indicator: LAeq, above_db: 70, for_s: 1}}\n")
+    done = replayed("--json", "--config", config, quiet, quiet)
+    assert done.returncode == 0
+    assert done.stderr.count(b"alerts.loud: rests, for `above_db` needs a calibrated") == 1
+    assert done.stdout == replayed("--json", quiet, quiet).stdout
