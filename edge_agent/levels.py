@@ -3,7 +3,8 @@
 LAeq and LAFmax by IEC 61672-1:2013, on the scale where the RMS of a full-scale sine is 0 dBFS
 (AES17). The signal is measured on a grid of 1 ms that begins with the stream; an interval is the
 grid steps whose middle lies in its UTC second, so a second may be a step longer or shorter where
-the sound card's clock is not the wall clock.
+the sound card's clock is not the wall clock. Time that was measured is not measured again: where a
+block is stamped a little back, as when a stream begins, its steps up to there count in no second.
 """
 
 import math
@@ -80,6 +81,7 @@ class Levels:
         self._frame = np.empty(_FRAME_STEPS * self._step, dtype=np.float32)
         self._filled = 0
         self._next_step_ns = 0
+        self._measured_ns = 0
         self._block: Block | None = None
         self._interval: _Interval | None = None
 
@@ -135,7 +137,8 @@ class Levels:
         energy = squares.mean(axis=1)
         fast = self._fast.feed(squares)
         readings = []
-        first = 0
+        first = min(steps, self._steps_again())
+        self._next_step_ns += first * _STEP_NS
         while first < steps:
             second = _second_of(self._next_step_ns)
             if self._interval is not None and self._interval.second != second:
@@ -150,7 +153,13 @@ class Levels:
             self._next_step_ns += count * _STEP_NS
             if _second_of(self._next_step_ns) != second:
                 readings.append(self._close(self._interval))
+        self._measured_ns = self._next_step_ns
         return readings
+
+    def _steps_again(self) -> int:
+        """Steps that lie in time measured before, unless the clock was set back."""
+        back_ns = self._measured_ns - self._next_step_ns
+        return round(back_ns / _STEP_NS) if 0 < back_ns < _SECOND_NS else 0
 
     def _close(self, interval: _Interval) -> LevelReading:
         self._interval = None

@@ -2,11 +2,14 @@
 
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.capture.timeline import Timeline
+from edge_agent.clock import SimulatedClock
 from edge_agent.config import LevelsConfig
 from edge_agent.levels import Levels
 from edge_agent.records import Block, Calibration, LevelReading, Samples
@@ -153,6 +156,33 @@ def test_intervals_are_seconds_of_utc_whenever_the_stream_begins() -> None:
     assert readings[0].start_ns == 1_780_000_000 * SECOND_NS
     assert readings[0].heard_s == pytest.approx(0.6)
     assert readings[1].heard_s == pytest.approx(1.0)
+
+
+@given(
+    late_s=st.lists(st.floats(0, 1), min_size=12, max_size=30),
+    begins_ns=st.integers(0, SECOND_NS),
+)
+def test_blocks_that_arrive_late_repeat_no_second(late_s: list[float], begins_ns: int) -> None:
+    clock = SimulatedClock(1_780_000_000 * SECOND_NS + begins_ns)
+    line = Timeline(clock, RATE)
+    meter = Levels(LevelsConfig())
+    noise = np.random.default_rng(3).normal(0, 0.1, RATE // 4).astype(np.float32)
+    readings = []
+    for number, late in enumerate(late_s):
+        arrived_ns = round((number / 4 + late) * 1e9)
+        start_ns, synced = line.stamp(number * len(noise), len(noise), arrived_ns)
+        block = blocks(noise, [], start_ns=start_ns)[0]
+        readings += meter.feed(msgspec.structs.replace(block, synced=synced))
+    starts = [reading.start_ns for reading in readings]
+    assert all(earlier < later for earlier, later in pairwise(starts))
+    assert all(reading.heard_s <= 1.001 for reading in readings)
+
+
+def test_a_clock_that_was_set_back_measures_its_seconds_again() -> None:
+    hour_ns = 3600 * SECOND_NS
+    meter = Levels(LevelsConfig())
+    readings = [meter.feed(blocks(sine(440, 2), [], start_ns=at)[0]) for at in (hour_ns, 0)]
+    assert [len(two) for two in readings] == [2, 2]
 
 
 def test_another_rate_is_a_programmers_mistake() -> None:
