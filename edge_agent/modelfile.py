@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal, NoReturn, TypeVar
 import msgspec
 from msgspec import Meta
 
-from edge_agent.config import FrontendSettings, LabelId, NotNegative, Positive, Score
+from edge_agent.config import FrontendSettings, LabelId, NotNegative, Positive, Score, Wait
 from edge_agent.errors import BundleError
 
 SCHEMA: Final = 1
@@ -40,8 +40,8 @@ class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     n: Annotated[int, Meta(ge=1, le=100)]
     """Patches above `on`, of the last `m`, that start an event."""
     m: Annotated[int, Meta(ge=1, le=100)]
-    min_duration_s: NotNegative
-    cooldown_s: NotNegative
+    min_duration_s: Wait
+    cooldown_s: Wait
 
     def __post_init__(self) -> None:
         """Refuse what only shows when two fields are seen together."""

@@ -284,6 +284,10 @@ def _locked(folder: Path) -> int | None:
             f"{folder}: is in use by another agent",
             hint="Stop that one first, or give this one a `state_dir` of its own.",
         ) from error
+    except OSError:
+        # Some network file systems have no locks: two agents there are not told apart.
+        os.close(lock)
+        return None
     return lock
 
 

@@ -27,7 +27,7 @@ _RECIPE = Recipe(tilt=2.0, ripple=1.5, masks=2)
 _GAIN_DB = 6.0
 PLANS = {
     "dnn": train.Plan(epochs=10, label_smoothing=0.05),
-    "cnn": train.Plan(epochs=14, label_smoothing=0.05),
+    "cnn": train.Plan(epochs=20, label_smoothing=0.05),
     "cnn_lstm": train.Plan(epochs=8, label_smoothing=0.05),
 }
 

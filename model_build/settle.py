@@ -123,6 +123,8 @@ def _rounding(layer: keras.layers.Layer) -> keras.layers.Layer:
             return twin.from_config(settings)
     if isinstance(layer, keras.layers.Dropout):
         settings["rate"] = 0.0
+    if isinstance(layer, keras.layers.GaussianNoise):
+        settings["stddev"] = 0.0
     return layer.__class__.from_config(settings)
 
 

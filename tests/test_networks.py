@@ -7,8 +7,8 @@ from edge_agent.frontend import Patches
 from model_build import networks
 from model_build.networks import NETWORKS
 
-# Issue and design: under 500 KB each as int8, the CNN about 190 000 to 200 000 weights.
-MOST_WEIGHTS = {"dnn": 100_000, "cnn": 205_000, "cnn_lstm": 130_000}
+# Issue and design: under 500 KB each as int8, the CNN about 200 000 weights.
+MOST_WEIGHTS = {"dnn": 100_000, "cnn": 210_000, "cnn_lstm": 130_000}
 
 
 @pytest.fixture(scope="module", params=sorted(NETWORKS))
