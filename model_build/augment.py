@@ -61,8 +61,8 @@ class Drawer:
         bounds = zip(frames.starts[:-1], frames.starts[1:], strict=True)
         self._loudest = [float(self._peaks[first:last].max()) for first, last in bounds]
 
-    def patch(self, clip: int, rng: np.random.Generator) -> Power:
-        """A loud patch of a clip, (patch, n_mels); short clips are looped.
+    def patch(self, clip: int, rng: np.random.Generator) -> tuple[Power, int]:
+        """A loud patch of a clip, (patch, n_mels), and its first frame; short clips are looped.
 
         Args:
             clip: Index among the features' clips.
@@ -81,7 +81,7 @@ class Drawer:
                 best, best_peak = at, peak
             if peak > loudest - _PAUSE_DB:
                 break
-        return to_power(rows[best : best + self._patch].astype(np.float32), self._floor)
+        return to_power(rows[best : best + self._patch].astype(np.float32), self._floor), best
 
 
 def to_power(levels: Samples, floor: float) -> Power:

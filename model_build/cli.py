@@ -43,6 +43,11 @@ _CACHE = click.option(
 _SEED = click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of all draws."
 )
+_YAMNET = click.option(
+    "--yamnet",
+    type=click.Path(path_type=Path),
+    help="Learn from this teacher, too: a YAMNet .tflite with embeddings.",
+)
 _QUICK = click.option("--quick", is_flag=True, help="Two epochs: shows the path, not the figures.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one object, nothing else.")
 
@@ -58,17 +63,21 @@ def cli() -> None:
 @_DATA
 @_CACHE
 @_SEED
+@_YAMNET
 @_QUICK
-def train(network: str, data: Path, cache: Path, seed: int, quick: bool) -> None:
+def train(
+    network: str, data: Path, cache: Path, seed: int, yamnet: Path | None, quick: bool
+) -> None:
     """Train a street network; an interrupted run goes on where it stopped.
 
     \b
     model-build train --network cnn --data ../shared/data
     """
     _require_training()
-    from model_build.release import train_street
+    from model_build.runs import train_street
 
-    train_street(network, data, cache, seed, _typed("train", network, seed), quick=quick)
+    typed = _typed("train", network, seed, yamnet)
+    train_street(network, data, cache, seed, typed, yamnet_file=yamnet, quick=quick)
 
 
 @cli.command()
@@ -128,8 +137,11 @@ def quantise(
 @_DATA
 @_CACHE
 @_SEED
+@_YAMNET
 @_JSON
-def folds(network: str, data: Path, cache: Path, seed: int, as_json: bool) -> None:
+def folds(
+    network: str, data: Path, cache: Path, seed: int, yamnet: Path | None, as_json: bool
+) -> None:
     """Retrain a network on each side of UrbanSound8K's folds, and on a random split.
 
     The random split flatters, since slices of one recording stand on both its sides.
@@ -140,7 +152,8 @@ def folds(network: str, data: Path, cache: Path, seed: int, as_json: bool) -> No
     _require_training()
     from model_build import folds as folds_of
 
-    result = folds_of.run(network, data, cache, seed, _typed("folds", network, seed))
+    typed = _typed("folds", network, seed, yamnet)
+    result = folds_of.run(network, data, cache, seed, typed, yamnet)
     (cache / "folds" / f"{network}-{seed}.json").write_bytes(msgspec.json.encode(result))
     if as_json:
         print(msgspec.json.encode(result).decode())
@@ -184,9 +197,10 @@ def evaluate(
     print(judge.as_json(found) if as_json else judge.as_text(found))
 
 
-def _typed(command: str, network: str, seed: int) -> str:
+def _typed(command: str, network: str, seed: int, yamnet: Path | None = None) -> str:
     """The command as the card shows it: without folders, which are this machine's own."""
-    return f"model-build {command} --network {network} --seed {seed}"
+    taught = f" --yamnet {yamnet.name}" if yamnet else ""
+    return f"model-build {command} --network {network} --seed {seed}{taught}"
 
 
 def _require_training() -> None:

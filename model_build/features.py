@@ -87,7 +87,7 @@ def patches(clips: Sequence[Clip], root: Path, settings: FrontendSettings, cache
     def compute(samples: Samples) -> Samples:
         return front.batch(looped(samples, front.span))
 
-    return _cached("patches", clips, root, settings, cache, compute)
+    return cached("patches", clips, root, settings, cache, compute)
 
 
 def frames(clips: Sequence[Clip], root: Path, settings: FrontendSettings, cache: Path) -> Features:
@@ -100,7 +100,15 @@ def frames(clips: Sequence[Clip], root: Path, settings: FrontendSettings, cache:
     def compute(samples: Samples) -> Samples:
         return front.batch(np.pad(samples, settings.n_fft))
 
-    return _cached("frames", clips, root, settings, cache, compute)
+    return cached("frames", clips, root, settings, cache, compute)
+
+
+def white_noise(settings: FrontendSettings) -> Samples:
+    """(n_mels,) mean power of white noise at 0 dBFS RMS, by the front end itself."""
+    noise = np.random.default_rng(0).standard_normal(20 * settings.rate).astype(np.float32)
+    levels = Frames(msgspec.structs.replace(raw(settings), kind="logmel"), "exact").batch(noise)
+    power: Samples = (10 ** (levels / 10)).mean(axis=0).astype(np.float32)
+    return power
 
 
 def level_dbfs(samples: Samples) -> float:
@@ -109,7 +117,7 @@ def level_dbfs(samples: Samples) -> float:
     return 10.0 * float(np.log10(power + 1e-20))
 
 
-def _cached(
+def cached(
     kind: str,
     clips: Sequence[Clip],
     root: Path,
@@ -117,6 +125,19 @@ def _cached(
     cache: Path,
     compute: Callable[[Samples], Samples],
 ) -> Features:
+    """Rows of each clip, computed once for this front end and this list of recordings.
+
+    Args:
+        kind: What the rows are; part of the cache's name.
+        clips: In the order of the rows.
+        root: What their paths are relative to.
+        settings: The front end that the rows belong to.
+        cache: The folder.
+        compute: From a clip's samples at the front end's rate to its rows, (n, *shape).
+
+    Raises:
+        BuildError: None of the clips can be used.
+    """
     name = f"{kind}-{fingerprint(raw(settings))[:12]}-{_audio_sha256(clips, root)[:12]}"
     path = cache / f"{name}.npz"
     if not path.is_file():

@@ -13,11 +13,12 @@ from edge_agent.config import FrontendSettings
 from edge_agent.frontend import from_levels
 from edge_agent.modelfile import Metric
 from edge_agent.records import Samples
-from model_build import datasets, features, networks, train
+from model_build import datasets, distil, features, networks, train, yamnet
 from model_build.augment import Bench, Recipe, to_levels, to_power
 from model_build.datasets import Clip, Skip, Split
-from model_build.street import white_noise
+from model_build.school import School, attended
 from model_build.taxonomy import URBANSOUND8K
+from model_build.teacher import Head
 
 _PATCHES_PER_EPOCH = 8000
 _MIXUP_BETA = 0.3
@@ -25,6 +26,9 @@ _MIXUP_BETA = 0.3
 _MIXED = 0.3
 _RECIPE = Recipe(tilt=2.0, ripple=1.5, masks=2)
 _GAIN_DB = 6.0
+# What a label weighs beside the teacher's opinion.
+_LABEL = 0.3
+TAUGHT = train.Plan(epochs=4, batch=128)
 PLANS = {
     "dnn": train.Plan(epochs=10, label_smoothing=0.05),
     "cnn": train.Plan(epochs=20, label_smoothing=0.05),
@@ -48,7 +52,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     command: str
 
 
-def run(name: str, data: Path, cache: Path, seed: int, command: str) -> Result:
+def run(
+    name: str, data: Path, cache: Path, seed: int, command: str, yamnet_file: Path | None = None
+) -> Result:
     """Train and judge a network on each official fold in turn, then on a random split.
 
     Args:
@@ -57,6 +63,7 @@ def run(name: str, data: Path, cache: Path, seed: int, command: str) -> Result:
         cache: For features and unfinished runs.
         seed: Of everything random.
         command: What the user typed, for the card.
+        yamnet_file: The teacher, for a network that learns from one.
     """
     manifest = datasets.read_manifest(data / "urbansound8k.csv", data)
     settings = networks.NETWORKS[name].frontend
@@ -64,10 +71,18 @@ def run(name: str, data: Path, cache: Path, seed: int, command: str) -> Result:
     cached = features.patches(manifest.clips, data, levels, cache)
     splits = datasets.by_fold(cached.clips)
     flattering = datasets.random_clips(cached.clips, 1 / 3, np.random.default_rng([seed, 2**29]))
+    school = heard = None
+    if yamnet_file is not None:
+        school = attended(name, data, settings, yamnet_file, cache, seed)
+        heard = yamnet.embeddings(manifest.clips, data, levels, school.yamnet, cache)
     reached = {}
     for split in (*splits, flattering):
         place = cache / "folds" / f"{name}-{seed}-{split.name.replace(' ', '-')}"
-        reached[split.name] = _judge(name, settings, cached, split, seed, place)
+        if school is None or heard is None:
+            reached[split.name] = _judge(name, settings, cached, split, seed, place)
+        else:
+            place = place.with_name(f"taught-{place.name}")
+            reached[split.name] = _judge_taught(name, school, cached, heard, split, seed, place)
     folds = {split.name: reached[split.name] for split in splits}
     values = np.array(list(folds.values()))
     return Result(
@@ -120,15 +135,77 @@ def _judge(
     place: Path,
 ) -> float:
     """Clip accuracy of the float network, percent."""
-    draw = _drawer(cached, split.train, settings)
+    draw = _drawer(cached, split.train, settings, _one_hot(cached))
     own = train.standardised(settings, draw, seed)
     model = train.fit(
-        name, len(URBANSOUND8K), "categorical_crossentropy", own, draw, PLANS[name], seed, place
+        lambda: networks.build(name, len(URBANSOUND8K), "softmax"),
+        "categorical_crossentropy",
+        own,
+        draw,
+        PLANS[name],
+        seed,
+        place,
     )
+    return _accuracy(model, cached, split, own)
+
+
+def _judge_taught(
+    name: str,
+    school: School,
+    cached: features.Features,
+    heard: features.Features,
+    split: Split,
+    seed: int,
+    place: Path,
+) -> float:
+    """The same of a network that went to school, and learns from labels and teacher together."""
+    labels = len(URBANSOUND8K)
+    head = Head(heard, heard.chosen(split.train), _classes(cached))
+    told = head.scores(heard.rows)
+    sure = _LABEL * _one_hot(cached) + (1 - _LABEL) * told
+    wanted = np.hstack([sure, school.components(heard.rows)])
+    beside = np.hstack([head.scores(school.heard.rows), school.components(school.heard.rows)])
+    inside = _drawer(cached, split.train, school.frontend, wanted)
+    outside = _drawer(school.patches, school.patches.clips, school.frontend, beside)
+
+    def draw(rng: np.random.Generator, own: FrontendSettings) -> train.Batch:
+        parts = [inside(rng, own), inside(rng, own), outside(rng, own)]
+        order = rng.permutation(sum(len(patches) for patches, _ in parts))
+        patches, targets = (np.concatenate(of) for of in zip(*parts, strict=True))
+        return patches[order], targets[order]
+
+    taught = train.fit(
+        lambda: distil.passed_on(
+            school.network, distil.student(name, labels, "softmax", distil.COMPONENTS)
+        ),
+        distil.lesson_loss(labels, "softmax", 1.0, distil.COMPONENTS_WEIGHT),
+        school.frontend,
+        draw,
+        TAUGHT,
+        seed,
+        place,
+    )
+    model = distil.plain(name, labels, "softmax", taught)
+    return _accuracy(model, cached, split, school.frontend)
+
+
+def _accuracy(
+    model: train.Model, cached: features.Features, split: Split, own: FrontendSettings
+) -> float:
     right = 0
     for clip, scores in zip(split.test, _clip_scores(model, cached, split.test, own), strict=True):
         right += int(URBANSOUND8K[int(scores.argmax())] == clip.label)
     return round(100 * right / len(split.test), 2)
+
+
+def _classes(cached: features.Features) -> features.Indices:
+    """(clips,)."""
+    return np.array([URBANSOUND8K.index(clip.label) for clip in cached.clips])
+
+
+def _one_hot(cached: features.Features) -> Samples:
+    """(rows, labels)."""
+    return np.eye(len(URBANSOUND8K), dtype=np.float32)[_classes(cached)[cached.owners()]]
 
 
 def _clip_scores(
@@ -141,32 +218,40 @@ def _clip_scores(
 
 
 def _drawer(
-    cached: features.Features, clips: Sequence[Clip], settings: FrontendSettings
+    cached: features.Features,
+    clips: Sequence[Clip],
+    settings: FrontendSettings,
+    wanted: Samples,
 ) -> train.Draw:
-    """Patches of the training clips: clip-uniform, mixed up in power, bent, masked."""
+    """Patches of some clips: clip-uniform, mixed up in power, bent, masked.
+
+    Args:
+        cached: Their patches, and perhaps others.
+        clips: Which to draw from.
+        settings: The front end.
+        wanted: (rows, outputs), the target of each cached patch.
+    """
     chosen = cached.chosen(clips)
     chosen = chosen[cached.rms_dbfs[chosen] >= features.SILENT_DBFS]
-    labels = np.array([URBANSOUND8K.index(clip.label) for clip in cached.clips])
-    bench = Bench(white_noise(settings), _RECIPE)
+    bench = Bench(features.white_noise(settings), _RECIPE)
     floor = settings.floor_value
 
-    def patch(rng: np.random.Generator) -> tuple[Samples, int]:
+    def patch(rng: np.random.Generator) -> tuple[Samples, Samples]:
         clip = int(rng.choice(chosen))
         row = int(rng.integers(cached.starts[clip], cached.starts[clip + 1]))
-        return to_power(cached.rows[row].astype(np.float32), floor), int(labels[clip])
+        return to_power(cached.rows[row].astype(np.float32), floor), wanted[row]
 
     def draw(rng: np.random.Generator, own: FrontendSettings) -> train.Batch:
         levels = np.empty((_PATCHES_PER_EPOCH, own.patch, own.n_mels), np.float32)
-        targets = np.zeros((_PATCHES_PER_EPOCH, len(URBANSOUND8K)), np.float32)
+        targets = np.empty((_PATCHES_PER_EPOCH, wanted.shape[1]), np.float32)
         for row in range(_PATCHES_PER_EPOCH):
-            power, label = patch(rng)
-            share = 1.0
+            power, target = patch(rng)
             if rng.random() < _MIXED:
-                other, other_label = patch(rng)
-                share = float(rng.beta(_MIXUP_BETA, _MIXUP_BETA))
-                power = np.float32(share) * power + np.float32(1 - share) * other
-                targets[row, other_label] += 1 - share
-            targets[row, label] += share
+                other, other_target = patch(rng)
+                share = np.float32(rng.beta(_MIXUP_BETA, _MIXUP_BETA))
+                power = share * power + (1 - share) * other
+                target = share * target + (1 - share) * other_target
+            targets[row] = target
             power = bench.bent(power, rng) * np.float32(10 ** (rng.normal(0, _GAIN_DB) / 10))
             levels[row] = bench.masked(to_levels(power, floor), rng)
         return from_levels(levels, own), targets

@@ -62,12 +62,17 @@ def settled(
         return features, train.predict(trained, features)
 
     outputs = trained.output_shape[-1]
-    imitates = train.fit(
-        name, outputs, "logit_error", settings, lesson, PLAN, seed, folder, begin=twin(trained)
-    )
+    imitates = train.fit(lambda: twin(trained), _logit_error, settings, lesson, PLAN, seed, folder)
     capped = networks.build(name, outputs, "sigmoid", capped=True)
     capped.set_weights(imitates.get_weights())
     return capped
+
+
+def _logit_error(wanted: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
+    """Mean square of the difference in logits, (n,): small scores count as much as large ones."""
+    wanted, scores = (tf.clip_by_value(value, 1e-3, 1 - 1e-3) for value in (wanted, scores))
+    away = tf.math.log(scores / (1 - scores)) - tf.math.log(wanted / (1 - wanted))
+    return tf.reduce_mean(away**2, axis=-1)
 
 
 def twin(trained: keras.Model) -> keras.Model:

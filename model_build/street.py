@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from edge_agent.config import FrontendSettings
 from edge_agent.errors import BuildError
-from edge_agent.frontend import Frames, from_levels
+from edge_agent.frontend import from_levels
 from edge_agent.records import Samples
 from model_build import datasets, features, train
 from model_build.augment import Bench, Drawer, Power, Recipe, to_levels
@@ -27,6 +27,10 @@ TEST_SNRS_DB = (0.0, 6.0, 12.0, 20.0)
 _EVENTS = (0.15, 0.6, 0.25)
 _DISTRACTOR = 0.2
 _NO_BED = 0.3
+# What a label weighs beside the teacher's opinion, and the least event over bed at which a mixture
+# still sounds like the event alone.
+_LABEL = 0.5
+_ALONE_DB = 15.0
 
 PATCHES_PER_EPOCH = 10_000
 # Keeps the logits of certain answers near 4.6, so that their int8 steps stay small.
@@ -36,6 +40,9 @@ PLANS = {
     "cnn": train.Plan(epochs=24, label_smoothing=_SMOOTHING),
     "cnn_lstm": train.Plan(epochs=14, label_smoothing=_SMOOTHING),
 }
+# Of a network that went to school before.
+TAUGHT = train.Plan(epochs=16, batch=128)
+VALUES_WEIGHT = 0.1
 
 
 class Sounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +125,31 @@ def _sounds(clips: list[Clip] | tuple[Clip, ...], side: str) -> Sounds:
     )
 
 
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What a teacher says of the clips of a `Mixer`, patch by patch, in the order of its clips."""
+
+    scores: Samples
+    """(rows, labels)."""
+    values: Samples
+    """(rows, values), of the embedding."""
+    starts: Indices
+    """Those of clip i are `[starts[i]:starts[i + 1]]`."""
+    settings: FrontendSettings
+
+    def row(self, clip: int, frame: int) -> int:
+        """The patch of a clip that lies nearest to the one that begins at `frame`."""
+        first, last = self.starts[clip : clip + 2]
+        # Frames begin in the silence before the clip (`features.frames`), patches behind it.
+        behind = frame - self.settings.n_fft / self.settings.hop
+        return int(np.clip(first + round(behind / self.settings.patch_hop), first, last - 1))
+
+
+class _Part(msgspec.Struct, frozen=True):
+    power: Power
+    clip: int
+    frame: int
+
+
 class Mixer:
     """Draws mixtures of one side of the split.
 
@@ -145,7 +177,7 @@ class Mixer:
         self._recipe = recipe
         self._floor = settings.floor_value
         self._drawer = Drawer(frames, settings)
-        self._bench = Bench(white_noise(levels), recipe)
+        self._bench = Bench(features.white_noise(levels), recipe)
         audible = frames.rms_dbfs >= features.SILENT_DBFS
         self._events = [_where(audible, frames.chosen(of)) for of in sounds.events]
         self._beds = frames.chosen(sounds.beds)
@@ -153,22 +185,38 @@ class Mixer:
         self._shape = (settings.patch, settings.n_mels)
 
     def training(
-        self, count: int, rng: np.random.Generator, settings: FrontendSettings
+        self,
+        rng: np.random.Generator,
+        settings: FrontendSettings,
+        count: int = PATCHES_PER_EPOCH,
+        told: Told | None = None,
     ) -> tuple[Samples, Samples]:
-        """Mixtures to learn from: features (count, *shape), targets (count, labels)."""
+        """Mixtures to learn from: features (count, *shape), targets (count, labels).
+
+        With a teacher, targets are what it says of the events mixed with their labels, and behind
+        the labels stand the values of its embedding, or NaN where a mixture is another sound than
+        the one that it heard.
+        """
         levels = np.empty((count, *self._shape), np.float32)
         targets = np.zeros((count, len(LABELS)), np.float32)
+        values = [] if told is None else [np.full((count, told.values.shape[1]), np.nan)]
         for row in range(count):
             chosen = rng.choice(len(LABELS), size=rng.choice(3, p=_EVENTS), replace=False)
-            targets[row, chosen] = 1
             snrs_db = [float(rng.uniform(*self._recipe.snr)) for _ in chosen]
             bed_is_there = rng.random() >= _NO_BED
             distractor = rng.random() < _DISTRACTOR
-            power = self._mixture(chosen, snrs_db, rng, bed=bed_is_there, distractor=distractor)
+            parts = self._parts(chosen, rng)
+            targets[row] = _target(chosen, parts, told)
+            alone = (
+                len(parts) == 1 and not distractor and (not bed_is_there or snrs_db[0] >= _ALONE_DB)
+            )
+            if told is not None and alone:
+                values[0][row] = told.values[told.row(parts[0].clip, parts[0].frame)]
+            power = self._mixture(parts, snrs_db, rng, bed=bed_is_there, distractor=distractor)
             power = self._bench.bent(power, rng)
             power = self._bench.heard(power, float(rng.uniform(*self._recipe.level)), rng)
             levels[row] = self._bench.masked(to_levels(power, self._floor), rng)
-        return from_levels(levels, settings), targets
+        return from_levels(levels, settings), np.hstack([targets, *values]).astype(np.float32)
 
     def judging(
         self, per_label: int, seed: int, settings: FrontendSettings
@@ -190,41 +238,57 @@ class Mixer:
             chosen = np.array([] if label is None else [label], dtype=np.int64)
             targets[row, chosen] = 1
             power = self._mixture(
-                chosen, [snr_db] * len(chosen), rng, bed=True, distractor=label is None
+                self._parts(chosen, rng),
+                [snr_db] * len(chosen),
+                rng,
+                bed=True,
+                distractor=label is None,
             )
             power = self._bench.heard(power, -25.0, rng)
             levels[row] = to_levels(power, self._floor)
         return from_levels(levels, settings), targets
 
+    def _parts(self, labels: Indices, rng: np.random.Generator) -> list[_Part]:
+        """A loud patch of an event of each label."""
+        found = []
+        for label in labels:
+            clip = int(rng.choice(self._events[label]))
+            power, frame = self._drawer.patch(clip, rng)
+            found.append(_Part(power, clip, frame))
+        return found
+
     def _mixture(
         self,
-        labels: np.ndarray[tuple[int], np.dtype[np.int64]],
+        parts: list[_Part],
         snrs_db: list[float],
         rng: np.random.Generator,
         *,
         bed: bool,
         distractor: bool,
     ) -> Power:
-        parts = [self._drawer.patch(int(rng.choice(self._events[label])), rng) for label in labels]
-        under = (
-            self._drawer.patch(int(rng.choice(self._beds)), rng)
-            if bed
-            else np.zeros(self._shape, np.float32)
-        )
+        over = [part.power for part in parts]
+        under = np.zeros(self._shape, np.float32)
+        if bed:
+            under, _ = self._drawer.patch(int(rng.choice(self._beds)), rng)
         if distractor:
-            parts.append(self._drawer.patch(int(rng.choice(self._distractors)), rng))
+            power, _ = self._drawer.patch(int(rng.choice(self._distractors)), rng)
+            over.append(power)
             snrs_db = [*snrs_db, float(rng.uniform(*self._recipe.snr))]
-        return self._bench.mixed(parts, snrs_db, under)
+        return self._bench.mixed(over, snrs_db, under)
 
 
 def _where(audible: npt.NDArray[np.bool_], clips: Indices) -> Indices:
     return clips[audible[clips]]
 
 
-def white_noise(settings: FrontendSettings) -> Power:
-    """(n_mels,) mean power of white noise at 0 dBFS RMS, by the front end itself."""
-    noise = np.random.default_rng(0).standard_normal(20 * settings.rate).astype(np.float32)
-    raw = features.raw(settings)
-    levels = Frames(msgspec.structs.replace(raw, kind="logmel"), "exact").batch(noise)
-    power: Power = (10 ** (levels / 10)).mean(axis=0).astype(np.float32)
-    return power
+def _target(labels: Indices, parts: list[_Part], told: Told | None) -> Samples:
+    """(labels,): which are there, or how sure label and teacher are together."""
+    sure = np.zeros(len(LABELS), np.float32)
+    for label, part in zip(labels, parts, strict=True):
+        own = np.zeros(len(LABELS), np.float32)
+        own[label] = 1
+        if told is not None:
+            said = told.scores[told.row(part.clip, part.frame)]
+            own = _LABEL * own + (1 - _LABEL) * said
+        sure = np.maximum(sure, own)
+    return sure

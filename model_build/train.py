@@ -27,14 +27,15 @@ import tensorflow as tf
 
 from edge_agent.config import FrontendSettings
 from edge_agent.records import Samples
-from model_build import networks
 
 Batch: TypeAlias = tuple[Samples, Samples]
 """Features (n, *shape) and targets (n, labels)."""
 Draw: TypeAlias = Callable[[np.random.Generator, FrontendSettings], Batch]
 """An epoch's patches, standardised by the given settings."""
 Model: TypeAlias = keras.Model
-Loss: TypeAlias = Literal["categorical_crossentropy", "binary_crossentropy", "logit_error"]
+LossFunction: TypeAlias = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+"""Of what was wanted and what was given, (n, outputs) each: the loss of each patch, (n,)."""
+Loss: TypeAlias = Literal["categorical_crossentropy", "binary_crossentropy"] | LossFunction
 
 THREADS = 2
 
@@ -80,28 +81,24 @@ def standardised(settings: FrontendSettings, draw: Draw, seed: int) -> FrontendS
 
 
 def fit(
-    name: str,
-    outputs: int,
+    build: Callable[[], keras.Model],
     loss: Loss,
     settings: FrontendSettings,
     draw: Draw,
     plan: Plan,
     seed: int,
     folder: Path,
-    begin: keras.Model | None = None,
 ) -> keras.Model:
     """Train a network; what `folder` holds of an earlier run is taken up.
 
     Args:
-        name: A key of `networks.NETWORKS`.
-        outputs: Number of labels.
-        loss: Categorical for one label out of many, binary for any number of them.
+        build: Makes the network to begin with, after the seed was set.
+        loss: Categorical for one label out of many, binary for any number of them, or a function.
         settings: The front end with its constants.
         draw: Gives an epoch's patches.
         plan: How long and how hard.
         seed: Of weights, order and patches.
         folder: For the state of the run and its log.
-        begin: The network to go on with; by default a fresh one.
 
     Returns:
         The network with the moving average of its weights.
@@ -111,13 +108,11 @@ def fit(
     state, log = folder / "state.keras", folder / "log.csv"
     done = _epochs_done(log) if state.is_file() else 0
     if done:
-        model = keras.models.load_model(state, custom_objects={"_logit_error": _logit_error})
+        known = {} if isinstance(loss, str) else {loss.__name__: loss}
+        model = keras.models.load_model(state, custom_objects=known)
     else:
         log.unlink(missing_ok=True)
-        activation: networks.Activation = (
-            "softmax" if loss == "categorical_crossentropy" else "sigmoid"
-        )
-        model = begin or networks.build(name, outputs, activation)
+        model = build()
     steps = 0
     for epoch in range(done, plan.epochs):
         features, targets = draw(np.random.default_rng([seed, epoch]), settings)
@@ -125,6 +120,7 @@ def fit(
             steps = -(-len(features) // plan.batch)
             if not done:
                 _compile(model, loss, plan, steps)
+        _reseed(model, seed, epoch)
         history = model.fit(
             features,
             targets,
@@ -163,6 +159,14 @@ def predict(model: keras.Model, features: npt.NDArray[np.float32]) -> Samples:
     return np.asarray(model.predict(features, batch_size=256, verbose=0), dtype=np.float32)
 
 
+def _reseed(model: keras.Model, seed: int, epoch: int) -> None:
+    """Draw dropout and noise anew: Keras does not save where their generators stand."""
+    rng = np.random.default_rng([seed, epoch, 2**26])
+    for variable in model.non_trainable_variables:
+        if variable.path.endswith("seed_generator_state"):
+            variable.assign(rng.integers(2**32, size=2, dtype=np.uint32))
+
+
 def _compile(model: keras.Model, loss: Loss, plan: Plan, steps: int) -> None:
     total = steps * plan.epochs
     rate = keras.optimizers.schedules.CosineDecay(
@@ -175,23 +179,14 @@ def _compile(model: keras.Model, loss: Loss, plan: Plan, steps: int) -> None:
     optimizer = keras.optimizers.AdamW(
         rate, weight_decay=plan.weight_decay, use_ema=True, ema_momentum=plan.average
     )
-    losses = {
-        "categorical_crossentropy": keras.losses.CategoricalCrossentropy(
-            label_smoothing=plan.label_smoothing
-        ),
-        "binary_crossentropy": keras.losses.BinaryCrossentropy(
-            label_smoothing=plan.label_smoothing
-        ),
-        "logit_error": _logit_error,
-    }
-    model.compile(optimizer, losses[loss], jit_compile=False)
-
-
-def _logit_error(wanted: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
-    """Mean square of the difference in logits, (n,): small scores count as much as large ones."""
-    wanted, scores = (tf.clip_by_value(value, 1e-3, 1 - 1e-3) for value in (wanted, scores))
-    away = tf.math.log(scores / (1 - scores)) - tf.math.log(wanted / (1 - wanted))
-    return tf.reduce_mean(away**2, axis=-1)
+    chosen: keras.losses.Loss | LossFunction
+    if loss == "categorical_crossentropy":
+        chosen = keras.losses.CategoricalCrossentropy(label_smoothing=plan.label_smoothing)
+    elif loss == "binary_crossentropy":
+        chosen = keras.losses.BinaryCrossentropy(label_smoothing=plan.label_smoothing)
+    else:
+        chosen = loss
+    model.compile(optimizer, chosen, jit_compile=False)
 
 
 def _epochs_done(log: Path) -> int:

@@ -28,6 +28,18 @@ def data_root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def teacher_root() -> Path:
+    """The folder with YAMNet; where it is absent, the test counts as not run."""
+    root = Path(os.environ.get("EARSHOT_TEACHER", ROOT.parent / "shared" / "teacher"))
+    if not (root / "yamnet.tflite").is_file():
+        reason = f"not run: no data (no yamnet.tflite in {root}; set EARSHOT_TEACHER)"
+        if os.environ.get("EARSHOT_REQUIRE_DATA") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return root
+
+
+@pytest.fixture(scope="session")
 def legacy_python() -> Path:
     """An interpreter with tflite-runtime 2.14, which cannot share this one's numpy."""
     given = os.environ.get("EARSHOT_LEGACY_PYTHON")

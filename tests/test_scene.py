@@ -2,7 +2,6 @@
 
 import csv
 import functools
-import os
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +14,6 @@ from edge_agent.clock import SimulatedClock
 from edge_agent.commands.scene import LAP_S, RATE, SceneSource, compose, sounds
 from edge_agent.records import Block, Samples
 from edge_agent.resample import resample
-from tests.conftest import ROOT
 
 _FRAME = RATE // 100
 _YAMNET_SAMPLES = 15600
@@ -45,18 +43,6 @@ _LEAST_SHARE = {
 
 street = functools.cache(compose)
 Teacher = Callable[[Samples], npt.NDArray[np.float32]]
-
-
-@pytest.fixture(scope="session")
-def teacher_root() -> Path:
-    """The folder with YAMNet; where it is absent, the test counts as not run."""
-    root = Path(os.environ.get("EARSHOT_TEACHER", ROOT.parent / "shared" / "teacher"))
-    if not (root / "yamnet.tflite").is_file():
-        reason = f"not run: no data (no yamnet.tflite in {root}; set EARSHOT_TEACHER)"
-        if os.environ.get("EARSHOT_REQUIRE_DATA") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return root
 
 
 @pytest.fixture(scope="session")
