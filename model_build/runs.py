@@ -121,7 +121,8 @@ def _taught(
     """A network that went to school, and learns from labels and teacher together."""
     labels = len(street.LABELS)
     clips = mixer.clips
-    heard = yamnet.embeddings(clips, data, school.frontend, school.yamnet, cache)
+    levels = msgspec.structs.replace(school.frontend, kind="logmel")
+    heard = yamnet.embeddings(clips, data, levels, school.yamnet, cache)
     label_of = {clip.path: i for i, of in enumerate(sounds.events) for clip in of}
     # Background is a class of its own, behind the labels.
     classes = np.array([label_of.get(clip.path, labels) for clip in heard.clips])

@@ -62,9 +62,10 @@ def attended(
         quick: Two epochs only.
     """
     ears = Yamnet(teacher)
-    clips = outside(data, settings, ears, cache)
-    patches = features.patches(clips, data, settings, cache)
-    heard = yamnet.embeddings(clips, data, settings, ears, cache)
+    levels = msgspec.structs.replace(settings, kind="logmel")
+    clips = outside(data, levels, ears, cache)
+    patches = features.patches(clips, data, levels, cache)
+    heard = yamnet.embeddings(clips, data, levels, ears, cache)
     labels = sorted({clip.label for clip in clips if clip.origin in _NAMED})
     folder = cache / "school" / (f"{name}-{seed}" + ("-quick" if quick else ""))
     plan = msgspec.structs.replace(distil.PLAN, epochs=2) if quick else distil.PLAN
