@@ -68,13 +68,13 @@ def run(
     manifest = datasets.read_manifest(data / "urbansound8k.csv", data)
     settings = networks.NETWORKS[name].frontend
     levels = msgspec.structs.replace(settings, kind="logmel")
-    cached = features.patches(manifest.clips, data, levels, cache)
-    splits = datasets.by_fold(cached.clips)
-    flattering = datasets.random_clips(cached.clips, 1 / 3, np.random.default_rng([seed, 2**29]))
     school = heard = None
     if yamnet_file is not None:
         school = attended(name, data, settings, yamnet_file, cache, seed)
         heard = yamnet.embeddings(manifest.clips, data, levels, school.yamnet, cache)
+    cached = features.patches(manifest.clips, data, levels, cache)
+    splits = datasets.by_fold(cached.clips)
+    flattering = datasets.random_clips(cached.clips, 1 / 3, np.random.default_rng([seed, 2**29]))
     reached = {}
     for split in (*splits, flattering):
         place = cache / "folds" / f"{name}-{seed}-{split.name.replace(' ', '-')}"

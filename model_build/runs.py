@@ -71,11 +71,13 @@ def train_street(
     plan = street.PLANS[name] if yamnet_file is None else street.TAUGHT
     if quick:
         plan = msgspec.structs.replace(plan, epochs=QUICK_EPOCHS)
-    mixer = street.Mixer(corpus.train, data, settings, cache)
     # A run without a teacher must not be taken up by one with.
     state = place if yamnet_file is None else place / "taught"
     school = None
-    if yamnet_file is None:
+    if yamnet_file is not None:
+        school = attended(name, data, settings, yamnet_file, cache, seed, quick=quick)
+    mixer = street.Mixer(corpus.train, data, settings, cache)
+    if school is None:
         own = train.standardised(settings, mixer.training, seed)
         model = train.fit(
             lambda: networks.build(name, len(street.LABELS), "sigmoid"),
@@ -87,7 +89,6 @@ def train_street(
             state,
         )
     else:
-        school = attended(name, data, settings, yamnet_file, cache, seed, quick=quick)
         own = school.frontend
         model = _taught(name, school, corpus.train, mixer, data, cache, plan, seed, state)
     calibration, _ = mixer.training(np.random.default_rng([seed, 2**28]), own, _CALIBRATION)
