@@ -118,22 +118,30 @@ def _figures(metrics: Sequence[Metric]) -> list[str]:
         ),
         "",
     ]
-    tasks = dict.fromkeys((metric.task, metric.metric) for metric in metrics)
-    for task, name in tasks:
-        of_task = [metric for metric in metrics if (metric.task, metric.metric) == (task, name)]
-        lines += [f"### {task}: {name}", "", *_side_by_side(of_task), "", *_commands(of_task), ""]
+    for task in dict.fromkeys(metric.task for metric in metrics):
+        of_task = [metric for metric in metrics if metric.task == task]
+        lines += [f"### {task[0].upper()}{task[1:]}", "", *_side_by_side(of_task), ""]
+        lines += [*_commands(of_task), ""]
     return lines[:-1]
 
 
 def _side_by_side(metrics: Sequence[Metric]) -> list[str]:
-    header = ("split", "value", "spread", "n", "seeds")
-    return _table(header, [_metric_row(metric) for metric in metrics])
+    splits = {metric.split for metric in metrics}
+    header = ["figure", "split", "value", "spread", "n", "seeds"]
+    rows = [_metric_row(metric) for metric in metrics]
+    if len(splits) > 1:
+        return _table(header, rows)
+    # Said once, not in each of many rows.
+    at = header.index("split")
+    alone = [[*row[:at], *row[at + 1 :]] for row in (header, *rows)]
+    return [f"Split: {splits.pop()}.", "", *_table(alone[0], alone[1:])]
 
 
-def _metric_row(metric: Metric) -> tuple[str, ...]:
+def _metric_row(metric: Metric) -> list[str]:
     spread = "one run" if metric.spread is None else f"{metric.spread:.4g}"
     seeds = ", ".join(map(str, metric.seeds))
-    return metric.split, f"**{metric.value:.4g}**", spread, str(metric.n), seeds
+    value = f"**{metric.value:.4g}**"
+    return [metric.metric, metric.split, value, spread, str(metric.n), seeds]
 
 
 def _commands(metrics: Sequence[Metric]) -> list[str]:
