@@ -38,6 +38,9 @@ LossFunction: TypeAlias = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 Loss: TypeAlias = Literal["categorical_crossentropy", "binary_crossentropy"] | LossFunction
 
 THREADS = 2
+# Before TensorFlow computes anything: afterwards it refuses.
+tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+tf.config.threading.set_inter_op_parallelism_threads(1)
 
 _log = logging.getLogger(__name__)
 
@@ -55,10 +58,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def deterministic(seed: int) -> None:
-    """Fix what the bytes of the weights depend on."""
-    if tf.config.threading.get_intra_op_parallelism_threads() != THREADS:
-        tf.config.threading.set_intra_op_parallelism_threads(THREADS)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+    """Fix what the bytes of the weights depend on, beside the number of threads."""
     keras.utils.set_random_seed(seed % 2**32)
     tf.config.experimental.enable_op_determinism()
 
