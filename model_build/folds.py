@@ -31,7 +31,7 @@ _LABEL = 0.3
 TAUGHT = train.Plan(epochs=4, batch=128)
 PLANS = {
     "dnn": train.Plan(epochs=10, label_smoothing=0.05),
-    "cnn": train.Plan(epochs=20, label_smoothing=0.05),
+    "cnn": train.Plan(epochs=14, label_smoothing=0.05),
     "cnn_lstm": train.Plan(epochs=8, label_smoothing=0.05),
 }
 

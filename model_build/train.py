@@ -121,16 +121,7 @@ def fit(
             if not done:
                 _compile(model, loss, plan, steps)
         _reseed(model, seed, epoch)
-        history = model.fit(
-            features,
-            targets,
-            batch_size=plan.batch,
-            epochs=epoch + 1,
-            initial_epoch=epoch,
-            shuffle=False,
-            verbose=0,
-        )
-        lost = float(history.history["loss"][0])
+        lost = _epoch(model, features, targets, plan.batch)
         _log.info("%s: epoch %d of %d, loss %.4g", folder.name, epoch + 1, plan.epochs, lost)
         partial = folder / "partial.keras"
         model.save(partial)
@@ -157,6 +148,20 @@ def cpu() -> str:
 def predict(model: keras.Model, features: npt.NDArray[np.float32]) -> Samples:
     """Scores of the float network, (n, labels)."""
     return np.asarray(model.predict(features, batch_size=256, verbose=0), dtype=np.float32)
+
+
+def _epoch(model: keras.Model, features: Samples, targets: Samples, batch: int) -> float:
+    """The mean loss of an epoch.
+
+    Not by `fit`, which puts the average in the place of the weights at its end: after every epoch,
+    the network would be thrown back by as many steps as the average is long.
+    """
+    model.reset_metrics()
+    lost = 0.0
+    for at in range(0, len(features), batch):
+        part = slice(at, at + batch)
+        lost = float(model.train_on_batch(features[part], targets[part]))
+    return lost
 
 
 def _reseed(model: keras.Model, seed: int, epoch: int) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import keras
+import msgspec
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -37,9 +38,11 @@ def squares(wanted: tf.Tensor, given: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean((wanted - given) ** 2, axis=-1)
 
 
-def trained(folder: Path, loss: train.Loss, lessons: Lessons) -> keras.Model:
+def trained(
+    folder: Path, loss: train.Loss, lessons: Lessons, plan: train.Plan = PLAN
+) -> keras.Model:
     return train.fit(
-        lambda: networks.build("dnn", 2, "softmax"), loss, SETTINGS, lessons, PLAN, 5, folder
+        lambda: networks.build("dnn", 2, "softmax"), loss, SETTINGS, lessons, plan, 5, folder
     )
 
 
@@ -57,6 +60,18 @@ def test_a_run_that_was_cut_off_ends_with_the_same_weights(
     logs = [(tmp_path / name / "log.csv").read_text() for name in ("whole", "cut")]
     assert logs[0] == logs[1]
     assert len(logs[0].splitlines()) == 1 + PLAN.epochs
+
+
+def test_the_average_is_taken_beside_the_training_and_does_not_hold_it_back(
+    tmp_path: Path,
+) -> None:
+    logs = []
+    for average in (0.0, 0.999):
+        folder = tmp_path / str(average)
+        plan = msgspec.structs.replace(PLAN, average=average)
+        trained(folder, "categorical_crossentropy", Lessons(), plan)
+        logs.append((folder / "log.csv").read_text())
+    assert logs[0] == logs[1]
 
 
 def test_what_was_learnt_is_in_the_weights_that_are_given_back(tmp_path: Path) -> None:
