@@ -156,12 +156,11 @@ def _epoch(model: keras.Model, features: Samples, targets: Samples, batch: int) 
     Not by `fit`, which puts the average in the place of the weights at its end: after every epoch,
     the network would be thrown back by as many steps as the average is long.
     """
-    model.reset_metrics()
-    lost = 0.0
+    total = 0.0
     for at in range(0, len(features), batch):
         part = slice(at, at + batch)
-        lost = float(model.train_on_batch(features[part], targets[part]))
-    return lost
+        total += len(features[part]) * float(model.train_on_batch(features[part], targets[part]))
+    return total / len(features)
 
 
 def _reseed(model: keras.Model, seed: int, epoch: int) -> None:
