@@ -62,9 +62,8 @@ def bundle_street(
         runs.folder(name, cache, seed, quick=quick), name
     )
     model = conversion.convert_int8(name, weights, len(street.LABELS), calibration)
-    if networks.NETWORKS[name].settles:
-        weights = _unbiased(name, trained, weights, model, calibration)
-        model = conversion.convert_int8(name, weights, len(street.LABELS), calibration)
+    weights = _unbiased(name, trained, weights, model, calibration)
+    model = conversion.convert_int8(name, weights, len(street.LABELS), calibration)
     corpus = street.corpus(data)
     test = _unsilent(corpus.test)
     held_out = _held_out(name, trained, test, corpus.test, data, run.frontend, cache)
