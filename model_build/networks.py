@@ -76,8 +76,8 @@ def _capped(model: keras.Model) -> keras.Model:
     return keras.models.clone_model(model, clone_function=clone)
 
 
-# What int8 rounds at the input and in the first layers, where channels are few, is heard in every score; a network
-# that learned among noise minds it less. Standard deviations.
+# What int8 rounds at the input and in first layers of few channels is heard in every score; a
+# network that learned among noise minds it less. Standard deviations.
 _NOISE = 0.1
 
 
