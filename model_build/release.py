@@ -17,7 +17,7 @@ from edge_agent.errors import BuildError
 from edge_agent.frontend import from_levels
 from edge_agent.modelfile import DataSet, Metric, Training
 from edge_agent.records import Samples
-from model_build import bundles, features, folds, networks, parity, settle, street, train
+from model_build import bundles, features, folds, networks, parity, plans, settle, street, train
 from model_build import quantise as conversion
 from model_build.datasets import Clip, list_sha256
 from model_build.metrics import average_precision, macro
@@ -75,9 +75,9 @@ def train_street(
     mixer = street.Mixer(corpus.train, data, settings, cache)
 
     def draw(rng: np.random.Generator, own: FrontendSettings) -> train.Batch:
-        return mixer.training(street.PATCHES_PER_EPOCH, rng, own)
+        return mixer.training(plans.PATCHES_PER_EPOCH, rng, own)
 
-    plan = street.PLANS[name]
+    plan = plans.PLANS[name]
     if quick:
         plan = msgspec.structs.replace(plan, epochs=QUICK_EPOCHS)
     own = train.standardised(settings, draw, seed)
@@ -219,6 +219,7 @@ def _training(
         manifests={manifest.name: manifest.sha256 for manifest in corpus.manifests},
         audio_lists={
             "train and calibration": list_sha256(used),
+            "validation": list_sha256(corpus.validation.clips()),
             "test": list_sha256(corpus.test.clips()),
         },
         teacher_sha256=None,
@@ -238,7 +239,12 @@ def _commit() -> str:
 
 def _data_sets(corpus: street.Corpus, used: tuple[Clip, ...]) -> tuple[DataSet, ...]:
     sets = []
-    for side, clips in (("training", used), ("test", corpus.test.clips())):
+    sides = {
+        "training": used,
+        "validation": corpus.validation.clips(),
+        "test": corpus.test.clips(),
+    }
+    for side, clips in sides.items():
         for name in street.SETS:
             count = sum(clip.origin == name for clip in clips)
             if count:
