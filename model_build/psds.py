@@ -84,16 +84,22 @@ def sed_scores_eval() -> types.ModuleType:
             "sed_eval": _hollow("sed_eval", Path(root)),
             "sed_eval.util": _hollow("sed_eval.util", Path(root, "util")),
         }
+        loaded = {name: sys.modules[name] for name in _names() if name in sys.modules}
         sys.modules.update(hollow)
         try:
             matching = importlib.import_module("sed_eval.util.event_matching")
             vars(hollow["sed_eval.util"])["bipartite_match"] = matching.bipartite_match
             importlib.import_module("sed_scores_eval")
         finally:
-            # Whoever wants all of sed_eval gets it.
-            for name in (*hollow, "sed_eval.util.event_matching"):
-                sys.modules.pop(name, None)
+            # Whoever has or wants all of sed_eval gets it.
+            for name in _names():
+                del sys.modules[name]
+            sys.modules.update(loaded)
     return sys.modules["sed_scores_eval"]
+
+
+def _names() -> list[str]:
+    return [name for name in sys.modules if name.partition(".")[0] == "sed_eval"]
 
 
 def _hollow(name: str, folder: Path) -> types.ModuleType:
