@@ -145,11 +145,12 @@ class Listener:
         """The highest score that n of m patches in a row reach somewhere."""
         peak = 0.0
         for stream in self._free:
+            if not stream.predictions:
+                continue
             scores = np.array([prediction.scores[0] for prediction in stream.predictions])
             padded = np.concatenate([np.zeros(m - 1, np.float32), scores])
             windows = np.lib.stride_tricks.sliding_window_view(padded, m)
-            if windows.size:
-                peak = max(peak, float(np.sort(windows, axis=1)[:, m - n].max()))
+            peak = max(peak, float(np.sort(windows, axis=1)[:, m - n].max()))
         return peak
 
     def _alarms(self, rule: EventRule) -> int:

@@ -122,6 +122,15 @@ def test_an_alarm_that_never_ends_counts_each_minute() -> None:
     assert listener.smallest_on(1, 1, 0.5, 2) > 10
 
 
+def test_a_stream_that_is_shorter_than_a_patch_changes_nothing() -> None:
+    free = _heard(_noisy(1))
+    alone, beside = (
+        Listener(_label(), 0, [], streams).smallest_on(2, 3, 0.5, 0)
+        for streams in ([free], [_heard([]), free])
+    )
+    assert alone == beside
+
+
 def test_a_label_that_never_scores_gets_the_lowest_threshold() -> None:
     silent = _heard([0] * 100)
     trial = Listener(_label(), 0, [silent], [silent]).chosen(1.0)
