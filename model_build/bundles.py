@@ -1,22 +1,16 @@
-"""Writes a bundle: the same inputs give the same bytes, and only what the agent takes is written.
-
-The files are made beside their place, loaded as the agent loads them, and only then moved.
-"""
+"""Makes a bundle: the same inputs give the same bytes, and only what the agent takes is written."""
 
 import hashlib
 import io
-import json
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from edge_agent.bundle import Bundle, Golden, golden_features, load
-from edge_agent.classifier import Classifier, Network, quantise
+from edge_agent.bundle import Bundle, Golden, golden_features
+from edge_agent.classifier import Network, quantise
 from edge_agent.config import FrontendSettings
 from edge_agent.errors import BuildError
 from edge_agent.frontend import Patches, fingerprint
@@ -31,6 +25,7 @@ from edge_agent.modelfile import (
     Training,
     failed_checks,
 )
+from model_build.bundlefiles import as_json, place
 from model_build.cards import card
 from model_build.parity import Found
 
@@ -139,16 +134,7 @@ def write(
         "certificate.json": as_json(certificate),
         "MODEL_CARD.md": card(record, certificate).encode(),
     }
-    return _place(folder, contents)
-
-
-def as_json(record: ModelFile | Certificate) -> bytes:
-    """As the bundle's files are written: sorted keys, two spaces, a final newline."""
-    plain = msgspec.to_builtins(record)
-    if plain.get("thresholds", ...) is None:
-        del plain["thresholds"]
-    text = json.dumps(plain, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-    return f"{text}\n".encode()
+    return place(folder, contents)
 
 
 def _golden(network: Network, frontend: FrontendSettings) -> Golden:
@@ -170,16 +156,3 @@ def _pack(golden: Golden) -> bytes:
             member = zipfile.ZipInfo(f"{name}.npy", date_time=_ZIP_DATE)
             archive.writestr(member, content.getvalue(), zipfile.ZIP_DEFLATED)
     return packed.getvalue()
-
-
-def _place(folder: Path, contents: dict[str, bytes]) -> Bundle:
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as made:
-        for name, content in contents.items():
-            Path(made, name).write_bytes(content)
-        bundle = load(Path(made))
-        Classifier(bundle, delegate=True)
-        Classifier(bundle, delegate=False)
-        for name in contents:
-            Path(made, name).replace(folder / name)
-    return msgspec.structs.replace(bundle, folder=folder)

@@ -85,11 +85,13 @@ def _thresholds(record: ModelFile) -> list[str]:
             "**Not certified.** These are starting values; no rate of false alarms is claimed."
         )
     else:
-        word = "proven" if certified.proven else "not proven"
+        word = "proven" if certified.proven else "**not proven**"
         lines.append(
-            f"For at most {certified.budget_per_day:g} false alarms a day, {word} on "
-            f"{certified.hours:g} hours: the bound is {certified.bound_per_day:g} a day "
-            f"(streams sha256 `{certified.streams_sha256}`)."
+            f"For at most {certified.budget_per_day:g} false alarms a day, all labels together: "
+            f"{word}. On {certified.hours:g} hours of test sound without events the one-sided 95 % "
+            f"bound is {certified.bound_per_day:g} a day (streams sha256 "
+            f"`{certified.streams_sha256}`). Chosen on validation recordings by "
+            "`model-build certify`; docs/certify.md says what the figures mean."
         )
     header = ("label", "on", "off", "patches", "least duration", "cooldown")
     return [*lines, "", *_table(header, [_threshold_row(label) for label in record.labels])]

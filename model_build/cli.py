@@ -197,6 +197,51 @@ def evaluate(
     print(judge.as_json(found) if as_json else judge.as_text(found))
 
 
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@_DATA
+@click.option(
+    "--budget-per-day",
+    type=click.FloatRange(0, 1e6, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="False alarms that are allowed, all labels together.",
+)
+@_SEED
+@click.option("--plots", type=click.Path(path_type=Path), help="A folder for a picture a label.")
+@click.option("--dry-run", is_flag=True, help="Leave the bundle as it is.")
+@_JSON
+def certify(
+    model: Path,
+    data: Path,
+    budget_per_day: float,
+    seed: int,
+    plots: Path | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Choose a bundle's thresholds for a budget of false alarms, and write them into it.
+
+    They are chosen on validation recordings and judged once on the test's; docs/certify.md says
+    what the figures mean.
+
+    \b
+    model-build certify models/street --data ../shared/data --budget-per-day 10
+    """
+    _require("certify", "scipy", "sed_scores_eval", *(["matplotlib"] if plots else []))
+    from model_build import certify as judge
+    from model_build import certify_report
+
+    found, listeners = judge.certify(
+        model, data, budget_per_day=budget_per_day, seed=seed, write=not dry_run
+    )
+    if plots:
+        from model_build.plots import draw
+
+        draw(listeners, list(found.chosen.values()), plots)
+    print(certify_report.as_json(found) if as_json else certify_report.as_text(found))
+
+
 def _typed(command: str, network: str, seed: int, yamnet: Path | None = None) -> str:
     """The command as the card shows it: without folders, which are this machine's own."""
     taught = f" --yamnet {yamnet.name}" if yamnet else ""
@@ -204,11 +249,16 @@ def _typed(command: str, network: str, seed: int, yamnet: Path | None = None) ->
 
 
 def _require_training() -> None:
-    if importlib.util.find_spec("tensorflow") is None:
-        raise BuildError(
-            "TensorFlow is not installed: only `evaluate` works without it",
-            hint='Install the extra `train`: pip install "earshot[train]".',
-        )
+    _require("this command", "tensorflow")
+
+
+def _require(what: str, *packages: str) -> None:
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise BuildError(
+                f"{package} is not installed: {what} needs it",
+                hint='Install the extra `train`: pip install "earshot[train]".',
+            )
 
 
 def main() -> None:

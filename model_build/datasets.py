@@ -7,6 +7,7 @@ data sets; a clip without either is its own group.
 
 import csv
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -202,6 +203,19 @@ def held_out_group(group: str, one_in: int) -> bool:
     """Whether a recording without a fold belongs to the test: a fixed draw by its name."""
     digest = hashlib.sha256(group.encode()).digest()
     return int.from_bytes(digest[:4], "big") % one_in == 0
+
+
+def drawn_groups(clips: Iterable[Clip], one_in: int) -> frozenset[str]:
+    """One recording in so many, two at least, never all: a fixed draw by their names.
+
+    A recording that holds more than a quarter of the clips is never drawn, as too little would be
+    left to learn from.
+    """
+    sizes = Counter(clip.group for clip in clips)
+    small = [group for group, size in sizes.items() if 4 * size <= sizes.total()]
+    small.sort(key=lambda group: hashlib.sha256(group.encode()).digest())
+    wanted = max(2, -(-len(sizes) // one_in))
+    return frozenset(small[: min(wanted, len(sizes) - 1)])
 
 
 def list_sha256(clips: Iterable[Clip]) -> str:

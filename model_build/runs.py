@@ -10,7 +10,7 @@ from edge_agent.config import FrontendSettings
 from edge_agent.errors import BuildError
 from edge_agent.modelfile import DataSet, Training
 from edge_agent.records import Samples
-from model_build import distil, networks, settle, street, train, yamnet
+from model_build import distil, networks, plans, settle, street, train, yamnet
 from model_build.datasets import Clip, list_sha256
 from model_build.school import School, attended
 from model_build.teacher import Head
@@ -68,7 +68,7 @@ def train_street(
     place = folder(name, cache, seed, quick=quick)
     corpus = street.corpus(data)
     settings = networks.NETWORKS[name].frontend
-    plan = street.PLANS[name] if yamnet_file is None else street.TAUGHT
+    plan = plans.PLANS[name] if yamnet_file is None else plans.TAUGHT
     if quick:
         plan = msgspec.structs.replace(plan, epochs=QUICK_EPOCHS)
     # A run without a teacher must not be taken up by one with.
@@ -138,7 +138,7 @@ def _taught(
         lambda: distil.passed_on(
             school.network, distil.student(name, labels, "sigmoid", distil.COMPONENTS)
         ),
-        distil.lesson_loss(labels, "sigmoid", 1.0, street.VALUES_WEIGHT),
+        distil.lesson_loss(labels, "sigmoid", 1.0, plans.VALUES_WEIGHT),
         school.frontend,
         lambda rng, own: mixer.training(rng, own, told=told),
         plan,
@@ -173,7 +173,11 @@ def _training(
     epochs: int,
     command: str,
 ) -> Training:
-    lists = {"train and calibration": used, "test": corpus.test.clips()}
+    lists = {
+        "train and calibration": used,
+        "validation": corpus.validation.clips(),
+        "test": corpus.test.clips(),
+    }
     if school is not None:
         lists["pretraining"] = school.patches.clips
     return Training(
@@ -206,8 +210,13 @@ def _data_sets(
 ) -> tuple[DataSet, ...]:
     before = () if school is None else school.patches.clips
     sets = []
-    sides = (("pretraining", before), ("training", used), ("test", corpus.test.clips()))
-    for side, clips in sides:
+    sides = {
+        "pretraining": before,
+        "training": used,
+        "validation": corpus.validation.clips(),
+        "test": corpus.test.clips(),
+    }
+    for side, clips in sides.items():
         for name in _TERMS:
             count = sum(clip.origin == name for clip in clips)
             if count:

@@ -86,7 +86,7 @@ def outside(data: Path, settings: FrontendSettings, ears: Yamnet, cache: Path) -
     """The recordings that no task is judged by."""
     corpus = street.corpus(data)
     urban = datasets.read_manifest(data / "urbansound8k.csv", data).clips
-    judged = (*urban, *corpus.test.clips())
+    judged = (*urban, *corpus.validation.clips(), *corpus.test.clips())
     taken = datasets.groups(judged)
     known = [clip for clip in corpus.train.clips() if clip.origin != "urbansound8k"]
     unknown = [

@@ -1,5 +1,7 @@
 """The street task: fourteen labels, any number at once, on mixtures over real background."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -10,7 +12,7 @@ from edge_agent.config import FrontendSettings
 from edge_agent.errors import BuildError
 from edge_agent.frontend import from_levels
 from edge_agent.records import Samples
-from model_build import datasets, features, train
+from model_build import datasets, features
 from model_build.augment import Bench, Drawer, Power, Recipe, to_levels
 from model_build.datasets import Clip, Manifest, Skip
 from model_build.features import Indices
@@ -21,6 +23,9 @@ LABELS = tuple(sound.id for sound in STREET)
 TEST_FOLDS = {"urbansound8k": 3, "esc50": 5, "esc50_clean": 5}
 # Recordings without a fold: one in so many is the test's.
 _HELD_OUT_ONE_IN = 4
+# Of the recordings that are not the test's: thresholds are chosen on them.
+_VALIDATION_ONE_IN = 8
+PATCHES_PER_EPOCH = 10_000
 TEST_SNRS_DB = (0.0, 6.0, 12.0, 20.0)
 
 # How many events, other single sounds and how often no bed at all a training patch holds.
@@ -31,18 +36,6 @@ _NO_BED = 0.3
 # still sounds like the event alone.
 _LABEL = 0.5
 _ALONE_DB = 15.0
-
-PATCHES_PER_EPOCH = 10_000
-# Keeps the logits of certain answers near 4.6, so that their int8 steps stay small.
-_SMOOTHING = 0.02
-PLANS = {
-    "dnn": train.Plan(epochs=20, batch=128),
-    "cnn": train.Plan(epochs=24, label_smoothing=_SMOOTHING),
-    "cnn_lstm": train.Plan(epochs=14, label_smoothing=_SMOOTHING),
-}
-# Of a network that went to school before.
-TAUGHT = train.Plan(epochs=16, batch=128)
-VALUES_WEIGHT = 0.1
 
 
 class Sounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,35 +56,55 @@ class Corpus(msgspec.Struct, frozen=True, kw_only=True):
 
     manifests: tuple[Manifest, ...]
     train: Sounds
+    validation: Sounds
+    """Nothing is learnt from it: thresholds are chosen on it."""
     test: Sounds
     skipped: tuple[Skip, ...]
 
 
 def corpus(data: Path) -> Corpus:
-    """Read the sets and split them: no recording is on both sides, across sets, too.
+    """Read the sets and split them three ways: no recording is on two sides, across sets, too.
 
     Raises:
         BuildError: A set is missing, or a label has no clip on one side.
     """
     manifests = tuple(datasets.read_manifest(data / f"{name}.csv", data) for name in SETS)
-    clean = {Path(clip.path).name for m in manifests if m.name == "esc50_clean" for clip in m.clips}
-    clips = [
-        clip
-        for manifest in manifests
-        for clip in manifest.clips
-        # The 8-bit copy of a clip is left out where the original is there.
-        if not (clip.origin == "esc50" and Path(clip.path).name in clean)
-    ]
-    test = [clip for clip in clips if _is_test(clip)]
-    train = datasets.without_groups(
-        (clip for clip in clips if not _is_test(clip)), datasets.groups(test)
-    )
+    clips = _without_copies([clip for manifest in manifests for clip in manifest.clips])
+    train, validation, test = split(clips)
     return Corpus(
         manifests=manifests,
         train=_sounds(train, "training"),
+        validation=_sounds(validation, "validation"),
         test=_sounds(test, "test"),
         skipped=tuple(skip for manifest in manifests for skip in manifest.skipped),
     )
+
+
+def split(clips: Sequence[Clip]) -> tuple[tuple[Clip, ...], tuple[Clip, ...], tuple[Clip, ...]]:
+    """Clips to learn from, to choose thresholds by, and to judge by; no two share a recording."""
+    test = tuple(clip for clip in clips if _is_test(clip))
+    rest = datasets.without_groups(
+        (clip for clip in clips if not _is_test(clip)), datasets.groups(test)
+    )
+    held_out = _of_validation(rest)
+    validation = tuple(clip for clip in rest if clip.group in held_out)
+    return datasets.without_groups(rest, held_out), validation, test
+
+
+def _without_copies(clips: Sequence[Clip]) -> list[Clip]:
+    """The clips without the 8-bit copies of those whose original is there.
+
+    Copies that lost their name are told by class and fold: the originals of a class are complete.
+    """
+    clean = [clip for clip in clips if clip.origin == "esc50_clean"]
+    names = {Path(clip.path).name for clip in clean}
+    whole = {(clip.label, clip.fold) for clip in clean}
+
+    def is_copy(clip: Clip) -> bool:
+        nameless = clip.group == clip.path and (clip.label, clip.fold) in whole
+        return clip.origin == "esc50" and (Path(clip.path).name in names or nameless)
+
+    return [clip for clip in clips if not is_copy(clip)]
 
 
 def _is_test(clip: Clip) -> bool:
@@ -101,7 +114,21 @@ def _is_test(clip: Clip) -> bool:
     return datasets.held_out_group(clip.group, _HELD_OUT_ONE_IN)
 
 
-def _sounds(clips: list[Clip] | tuple[Clip, ...], side: str) -> Sounds:
+def _of_validation(clips: Sequence[Clip]) -> frozenset[str]:
+    """Recordings for validation: by label, or by set where a clip is no event.
+
+    A clip that lost its recording's id may share it with another: such clips are only learnt from.
+    """
+    alike: dict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        what, label = meaning(clip.origin, clip.label)
+        if clip.group != clip.path:
+            alike[label or f"{what} {clip.origin}"].append(clip)
+    drawn = (datasets.drawn_groups(of, _VALIDATION_ONE_IN) for of in alike.values())
+    return frozenset().union(*drawn)
+
+
+def _sounds(clips: tuple[Clip, ...], side: str) -> Sounds:
     events: dict[str, list[Clip]] = {label: [] for label in LABELS}
     beds, distractors = [], []
     for clip in clips:

@@ -1,5 +1,6 @@
 """Manifests are read or refused aloud, and splits keep recordings together."""
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from model_build import street
 from model_build.datasets import (
     Clip,
     by_fold,
+    drawn_groups,
     groups,
     held_out_group,
     list_sha256,
@@ -17,6 +19,7 @@ from model_build.datasets import (
     read_manifest,
     without_groups,
 )
+from tests import toy_streets
 
 
 def _manifest(folder: Path, text: str, *clips: str) -> Path:
@@ -142,11 +145,91 @@ def test_no_recording_is_on_both_sides_of_the_official_folds(data_root: Path) ->
         assert not groups(split.train) & groups(split.test)
 
 
+def test_one_recording_in_eight_is_drawn_and_never_all() -> None:
+    many = _clips(*[(1, f"g{number}") for number in range(40)])
+    assert len(drawn_groups(many, 8)) == 5
+    assert drawn_groups(many[::-1], 8) == drawn_groups(many, 8)
+    five = _clips(*[(1, f"g{number}") for number in range(5)])
+    assert len(drawn_groups(five, 8)) == 2
+    assert len(drawn_groups(_clips((1, "a"), (1, "a"), (1, "b"), (1, "b")), 8)) <= 1
+
+
+def test_a_recording_with_most_of_the_clips_is_left_to_learn_from() -> None:
+    clips = _clips(*[(1, f"g{number}") for number in range(12)], *[(1, "large")] * 10)
+    for one_in in (1, 2, 8):
+        assert "large" not in drawn_groups(clips, one_in)
+
+
+def _street_clips() -> list[Clip]:
+    """Sirens: ten recordings of two clips, one in the test's fold, and clips without a name."""
+    named = [
+        Clip(path=f"u/{group}-{take}", label="siren", origin="urbansound8k", group=group, fold=1)
+        for group in map(str, range(10))
+        for take in range(2)
+    ]
+    test = Clip(path="u/test", label="siren", origin="urbansound8k", group="t", fold=3)
+    same = Clip(path="e/same", label="siren", origin="esc50", group="t", fold=1)
+    nameless = [
+        Clip(path=f"e/{name}", label="siren", origin="esc50", group=f"e/{name}", fold=4)
+        for name in "abcdefgh"
+    ]
+    return [*named, test, same, *nameless]
+
+
+def test_the_street_is_split_three_ways_by_recording() -> None:
+    train, validation, test = street.split(_street_clips())
+    assert [clip.path for clip in test] == ["u/test"]
+    assert len(groups(validation)) == 2
+    assert len(validation) == 4
+    assert not groups(train) & groups(validation)
+    # It is cut from a recording of the test, and learnt from it is none.
+    assert "e/same" not in {clip.path for clip in (*train, *validation)}
+
+
+def test_clips_that_may_share_a_recording_unknown_are_only_learnt_from() -> None:
+    train, validation, _ = street.split(_street_clips())
+    nameless = {f"e/{name}" for name in "abcdefgh"}
+    assert nameless <= {clip.path for clip in train}
+    assert not nameless & {clip.path for clip in validation}
+
+
+def test_a_toy_street_has_every_label_on_every_side(tmp_path: Path) -> None:
+    corpus = street.corpus(toy_streets.made(tmp_path))
+    for side in (corpus.train, corpus.validation, corpus.test):
+        assert all(side.events)
+        assert side.beds
+
+
+def test_a_label_that_one_recording_alone_has_is_refused_with_the_side(tmp_path: Path) -> None:
+    data = toy_streets.made(tmp_path)
+    manifest = data / "speech.csv"
+    rows = manifest.read_text().splitlines()
+    # The test's two speakers, and one that it leaves.
+    manifest.write_text("\n".join(rows[:4]) + "\n")
+    with pytest.raises(BuildError, match="the validation side of the split has no clip of speech"):
+        street.corpus(data)
+
+
 @pytest.mark.data
-def test_no_recording_of_the_streets_test_is_learnt_from(data_root: Path) -> None:
+def test_no_recording_of_the_street_is_on_two_sides(data_root: Path) -> None:
     corpus = street.corpus(data_root)
-    train, test = corpus.train.clips(), corpus.test.clips()
-    assert not groups(train) & groups(test)
-    assert {clip.fold for clip in train if clip.origin == "urbansound8k"} == {1, 2}
-    assert {clip.fold for clip in test if clip.origin == "urbansound8k"} == {3}
-    assert not {clip.origin for clip in (*train, *test)} & {"ambient_eval", "sesa", "babycry"}
+    sides = corpus.train.clips(), corpus.validation.clips(), corpus.test.clips()
+    for one, other in combinations(sides, 2):
+        assert not groups(one) & groups(other)
+    train, validation, test = (
+        {clip.fold for clip in side if clip.origin == "urbansound8k"} for side in sides
+    )
+    assert (train, validation, test) == ({1, 2}, {1, 2}, {3})
+    used = {clip.origin for side in sides for clip in side}
+    assert not used & {"ambient_eval", "sesa", "babycry"}
+    for events in (corpus.train.events, corpus.validation.events, corpus.test.events):
+        assert min(len(of) for of in events) >= 3
+
+
+@pytest.mark.data
+def test_no_copy_in_8_bit_stands_beside_its_original(data_root: Path) -> None:
+    corpus = street.corpus(data_root)
+    clips = (*corpus.train.clips(), *corpus.validation.clips(), *corpus.test.clips())
+    clean = {(clip.label, clip.fold) for clip in clips if clip.origin == "esc50_clean"}
+    # The clean set has whole classes, so any clip of one in the other set is a copy.
+    assert not clean & {(clip.label, clip.fold) for clip in clips if clip.origin == "esc50"}

@@ -1,0 +1,191 @@
+"""Thresholds chosen on validation streams, judged once on test streams, written into the bundle.
+
+Everything goes through the agent's own pipeline with the int8 classifier. Validation and test share
+no recording, and the test's streams are not made before every threshold is settled.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from edge_agent.bundle import Bundle, load
+from edge_agent.classifier import Classifier
+from edge_agent.errors import BuildError
+from edge_agent.modelfile import Label, Thresholds
+from model_build import bundlefiles, streams, street
+from model_build.datasets import Clip, Skip
+from model_build.detection import Heard, listen
+from model_build.judgement import Judgement, judge
+from model_build.scenes import Plan, Streets
+from model_build.streams import Stream
+from model_build.thresholds import Listener, Trial
+
+BUDGET_PER_DAY = 10.0
+# 32 events a label and side, eight at each SNR: a step of recall is three points.
+PLAN = Plan(scenes=16)
+
+_log = logging.getLogger(__name__)
+
+
+class Certification(msgspec.Struct, frozen=True, kw_only=True):
+    """What `certify` found."""
+
+    model: str
+    model_sha256: str
+    """Of the network, which stays as it was."""
+    seed: int
+    budget_per_day: float
+    """For all labels together; each has an equal share."""
+    thresholds: Thresholds
+    chosen: dict[str, Trial]
+    """By label, as found on validation."""
+    validation_hours: float
+    """Of event-free sound."""
+    test: Judgement
+    skipped: tuple[Skip, ...]
+    """Recordings that could not be used."""
+    excluded: tuple[Skip, ...]
+    """Recordings that were left out of the counting, by rule."""
+
+
+class _Side:
+    """What was heard of one side, and what could not be."""
+
+    def __init__(self, bundle: Bundle, classifier: Classifier) -> None:
+        self._bundle = bundle
+        self._classifier = classifier
+        self.skipped: list[Skip] = []
+        self.digests: list[str] = []
+
+    def heard(self, made: Iterable[Stream]) -> tuple[Heard, ...]:
+        return tuple(self._listened(made))
+
+    def _listened(self, made: Iterable[Stream]) -> Iterator[Heard]:
+        for stream in made:
+            self.digests.append(stream.sha256)
+            heard = listen(stream, self._bundle, self._classifier)
+            _log.info("%s: %.0f s, %d events told", stream.name, heard.seconds, len(heard.spans))
+            yield heard
+
+
+def certify(
+    model: Path,
+    data: Path,
+    *,
+    budget_per_day: float = BUDGET_PER_DAY,
+    seed: int = 0,
+    plan: Plan | None = None,
+    write: bool = True,
+) -> tuple[Certification, tuple[Listener, ...]]:
+    """Choose a bundle's thresholds, judge them, and write them into its folder.
+
+    Args:
+        model: The bundle's folder.
+        data: The folder of recordings.
+        budget_per_day: False alarms that are allowed, all labels together.
+        seed: Of all draws.
+        plan: Of the street scenes; by default `PLAN`.
+        write: False leaves the bundle as it is.
+
+    Returns:
+        What was found, and the labels on their validation streams.
+
+    Raises:
+        BundleError: The bundle cannot be used.
+        BuildError: There are no recordings, or a label has too few on one side.
+    """
+    plan = plan or PLAN
+    bundle = load(model)
+    _require_street(bundle)
+    _require_recordings(data)
+    corpus = street.corpus(data)
+    classifier = Classifier(bundle)
+    validation = _Side(bundle, classifier)
+    scenes, free = _played(validation, "validation", corpus.validation, data, seed, plan, ())
+    listeners = tuple(Listener(label, at, scenes, free) for at, label in enumerate(bundle.labels))
+    share = budget_per_day / len(bundle.labels)
+    chosen = {}
+    for label, listener in zip(bundle.labels, listeners, strict=True):
+        chosen[label.id] = trial = listener.chosen(share)
+        _log.info(
+            "%s: on %.3f, off %.3f, %d of %d, %d alarms on validation",
+            *(label.id, trial.on, trial.off, trial.n, trial.m, trial.alarms),
+        )
+    labels = tuple(_with(label, chosen[label.id]) for label in bundle.labels)
+    test = _Side(msgspec.structs.replace(bundle, labels=labels), classifier)
+    extra, excluded = streams.evaluation_background(data)
+    test_scenes, test_free = _played(test, "test", corpus.test, data, seed, plan, extra)
+    judged = judge(labels, test_scenes, test_free, budget_per_day)
+    digests = "\n".join([*validation.digests, *test.digests])
+    thresholds = Thresholds(
+        budget_per_day=budget_per_day,
+        streams_sha256=hashlib.sha256(digests.encode()).hexdigest(),
+        hours=round(judged.alarms.hours, 4),
+        bound_per_day=round(judged.alarms.bound_per_day, 2),
+        proven=judged.alarms.proven,
+    )
+    if write:
+        bundlefiles.with_thresholds(bundle, labels, thresholds)
+    found = Certification(
+        model=bundle.name,
+        model_sha256=bundle.model_sha256,
+        seed=seed,
+        budget_per_day=budget_per_day,
+        thresholds=thresholds,
+        chosen=chosen,
+        validation_hours=sum(stream.seconds for stream in free) / 3600,
+        test=judged,
+        skipped=_once([*corpus.skipped, *validation.skipped, *test.skipped]),
+        excluded=excluded,
+    )
+    return found, listeners
+
+
+def _played(
+    side: _Side,
+    name: str,
+    sounds: street.Sounds,
+    data: Path,
+    seed: int,
+    plan: Plan,
+    extra: Sequence[Clip],
+) -> tuple[tuple[Heard, ...], tuple[Heard, ...]]:
+    streets = Streets(name, sounds, data, seed, plan)
+    scenes = side.heard(streets.scenes())
+    background = (*sounds.beds, *sounds.distractors, *extra)
+    free = side.heard(streams.event_free(name, background, data, seed, side.skipped))
+    side.skipped += streets.skipped
+    if not free:
+        raise BuildError(
+            f"the {name} side has no event-free sound: no false alarm can be counted",
+            hint="Add background; `BEDS` in taxonomy.py says which labels are background.",
+        )
+    return scenes, free
+
+
+def _with(label: Label, trial: Trial) -> Label:
+    return msgspec.structs.replace(label, on=trial.on, off=trial.off, n=trial.n, m=trial.m)
+
+
+def _once(skipped: Iterable[Skip]) -> tuple[Skip, ...]:
+    return tuple({skip.path: skip for skip in skipped}.values())
+
+
+def _require_street(bundle: Bundle) -> None:
+    found = tuple(label.id for label in bundle.labels)
+    if found != street.LABELS:
+        raise BuildError(
+            f"{bundle.folder}: is no street model, its labels are {', '.join(found)}",
+            hint=f"Streams are made for {', '.join(street.LABELS)}, in this order.",
+        )
+
+
+def _require_recordings(data: Path) -> None:
+    if not any((data / f"{name}.csv").is_file() for name in street.SETS):
+        raise BuildError(
+            f"{data}: holds no recordings (no {street.SETS[0]}.csv or other manifest)",
+            hint="Give the folder with the manifests by --data or EARSHOT_DATA.",
+        )

@@ -1,0 +1,144 @@
+"""What a bundle's thresholds give on streams with a known truth: found, missed, late, false."""
+
+from collections.abc import Sequence
+from statistics import fmean
+
+import msgspec
+
+from edge_agent.modelfile import Label
+from model_build import false_alarms
+from model_build.detection import Heard, Span
+from model_build.event_metrics import Counts, delays_s, matched, percentile, summed
+from model_build.false_alarms import Alarms
+from model_build.psds import PARAMETERS, Parameters, psds
+from model_build.streams import TrueEvent
+from model_build.street import TEST_SNRS_DB
+
+
+class Delay(msgspec.Struct, frozen=True, kw_only=True):
+    """From a true onset to the telling of its event, in seconds; None where none was told."""
+
+    n: int
+    """Events that were told, of all."""
+    p50_s: float | None
+    p95_s: float | None
+
+
+class LabelJudgement(msgspec.Struct, frozen=True, kw_only=True):
+    """One label's figures; None where nothing can be said."""
+
+    events: int
+    told: int
+    right: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    recall_by_snr_db: dict[str, float | None]
+    psds: float
+    delay: Delay
+    alarms: Alarms
+    alarm_s: float
+    """Seconds that false events lasted on event-free sound."""
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """All figures of the test streams."""
+
+    labels: dict[str, LabelJudgement]
+    macro_f1: float
+    """Mean over the labels."""
+    recall_by_snr_db: dict[str, float | None]
+    psds: float
+    psds_parameters: Parameters
+    delay: Delay
+    alarms: Alarms
+    """Of all labels together."""
+    scene_hours: float
+
+
+class _Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one true event."""
+
+    snr_db: float
+    right: bool
+    delay_s: float | None
+
+
+def judge(
+    labels: Sequence[Label],
+    scenes: Sequence[Heard],
+    free: Sequence[Heard],
+    budget_per_day: float,
+) -> Judgement:
+    """Count what the agent told.
+
+    Args:
+        labels: With the thresholds that the streams were heard with.
+        scenes: Street scenes.
+        free: Event-free streams.
+        budget_per_day: False alarms that are allowed, all labels together.
+    """
+    hours = sum(stream.seconds for stream in free) / 3600
+    areas = psds(scenes, [label.id for label in labels])
+    told_free = [span for stream in free for span in stream.spans]
+    by_label: dict[str, LabelJudgement] = {}
+    outcomes: list[_Outcome] = []
+    for label in labels:
+        counts, of_label = _compared(label, scenes)
+        false = [span for span in told_free if span.label == label.id]
+        outcomes += of_label
+        by_label[label.id] = LabelJudgement(
+            events=counts.true,
+            told=counts.told,
+            right=counts.right,
+            precision=counts.precision,
+            recall=counts.recall,
+            f1=counts.f1,
+            recall_by_snr_db=_by_snr(of_label),
+            psds=areas[1][label.id],
+            delay=_delay(of_label),
+            alarms=false_alarms.counted(len(false), hours, budget_per_day / len(labels)),
+            alarm_s=sum(span.offset_s - span.onset_s for span in false),
+        )
+    return Judgement(
+        labels=by_label,
+        macro_f1=fmean(row.f1 for row in by_label.values() if row.f1 is not None),
+        recall_by_snr_db=_by_snr(outcomes),
+        psds=areas[0],
+        psds_parameters=PARAMETERS,
+        delay=_delay(outcomes),
+        alarms=false_alarms.counted(len(told_free), hours, budget_per_day),
+        scene_hours=sum(scene.seconds for scene in scenes) / 3600,
+    )
+
+
+def _compared(label: Label, scenes: Sequence[Heard]) -> tuple[Counts, list[_Outcome]]:
+    counts: list[Counts] = []
+    outcomes: list[_Outcome] = []
+    for scene in scenes:
+        truth = [event for event in scene.truth if event.label == label.id]
+        told = [span for span in scene.spans if span.label == label.id]
+        right = {true for true, _ in matched(truth, told, impulsive=label.impulsive)}
+        counts.append(Counts(true=len(truth), told=len(told), right=len(right)))
+        outcomes += _outcomes(truth, told, right)
+    return summed(counts), outcomes
+
+
+def _outcomes(truth: Sequence[TrueEvent], told: Sequence[Span], right: set[int]) -> list[_Outcome]:
+    return [
+        _Outcome(snr_db=event.snr_db, right=at in right, delay_s=delay)
+        for at, (event, delay) in enumerate(zip(truth, delays_s(truth, told), strict=True))
+    ]
+
+
+def _by_snr(outcomes: Sequence[_Outcome]) -> dict[str, float | None]:
+    shares: dict[str, float | None] = {}
+    for snr_db in TEST_SNRS_DB:
+        right = [outcome.right for outcome in outcomes if outcome.snr_db == snr_db]
+        shares[f"{snr_db:g}"] = fmean(right) if right else None
+    return shares
+
+
+def _delay(outcomes: Sequence[_Outcome]) -> Delay:
+    delays = [outcome.delay_s for outcome in outcomes if outcome.delay_s is not None]
+    return Delay(n=len(delays), p50_s=percentile(delays, 50), p95_s=percentile(delays, 95))

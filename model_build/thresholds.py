@@ -1,0 +1,172 @@
+"""Thresholds for a budget of false alarms, chosen on validation streams alone.
+
+For each way of counting patches (N of M) and each distance of `off` below `on`, `on` goes down the
+grid of the int8 scores to the smallest value with which the agent tells no more events on
+event-free sound than the label's share of the budget. That value and two above it are tried in the
+street scenes, and the one wins that serves best there: events told in time, without telling others,
+and with the right extent. A higher one than the smallest wins only if it does better: background
+that stays above a low `off` never lets an event end, and other sounds of the street are no
+background.
+"""
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from edge_agent.events import EventRule
+from edge_agent.modelfile import Label
+from model_build.detection import Heard, decide, only, spans
+from model_build.event_metrics import Counts, delays_s, matched, percentile, summed
+
+STEPS = 256
+"""An int8 score has so many values: closer thresholds are the same threshold."""
+IN_TIME_S = 2.0
+"""From onset to telling; slower is as good as missed, to whoever must act."""
+
+# A shot is whole in four patches in a row, so two of three can tell it, too.
+COUNTING = {True: ((1, 1), (2, 3)), False: ((1, 1), (2, 3), (3, 4), (4, 6))}
+"""N of M that are tried, for impulsive and for lasting labels."""
+# An alarm that lasts counts again each minute: at a low `off` a single one would never end.
+_ALARM_S = 60.0
+_OFF_SHARES = (0.5, 0.7, 0.9)
+_LIFTS = (0, 16, 48)
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """A label's rule and what it gave on validation streams."""
+
+    on: float
+    off: float
+    n: int
+    m: int
+    alarms: int
+    """On event-free sound; one that lasts counts again each minute."""
+    within: bool
+    """No more than the share of the budget."""
+    counts: Counts
+    """In the street scenes."""
+    told_in_time: int
+    told_in_event: int
+    delay_p50_s: float | None
+
+    @property
+    def worth(self) -> float:
+        """F1 of events as told (in time, in an event), plus event-based F1; 0 to 2."""
+        all_of = self.counts.true + self.counts.told
+        in_time = (self.told_in_time + self.told_in_event) / all_of if all_of else 0.0
+        return in_time + (self.counts.f1 or 0.0)
+
+
+class Listener:
+    """One label on validation streams.
+
+    Args:
+        label: As the bundle has it; least duration and cooldown stay.
+        at: Its place among the scores.
+        scenes: Street scenes.
+        free: Event-free streams.
+    """
+
+    def __init__(
+        self, label: Label, at: int, scenes: Sequence[Heard], free: Sequence[Heard]
+    ) -> None:
+        self.label = label
+        self._scenes = [
+            msgspec.structs.replace(
+                only(scene, at),
+                truth=tuple(event for event in scene.truth if event.label == label.id),
+            )
+            for scene in scenes
+        ]
+        self._free = [only(stream, at) for stream in free]
+        self.hours = sum(stream.seconds for stream in free) / 3600
+
+    def chosen(self, share_per_day: float) -> Trial:
+        """The best trial within the share; if there is none, the one with the fewest alarms."""
+        allowed = self.allowed(share_per_day)
+        trials = [
+            self.tried(min(STEPS - 1, smallest + lift), off_share, n, m, allowed)
+            for n, m in COUNTING[self.label.impulsive]
+            for off_share in _OFF_SHARES
+            for smallest in [self.smallest_on(n, m, off_share, allowed)]
+            for lift in _LIFTS
+        ]
+        return max(
+            trials,
+            key=lambda trial: (trial.within, 0 if trial.within else -trial.alarms, trial.worth),
+        )
+
+    def allowed(self, share_per_day: float) -> int:
+        """Alarms on this event-free sound that are within a share of the budget."""
+        return int(share_per_day / 24 * self.hours)
+
+    def smallest_on(self, n: int, m: int, off_share: float, allowed: int) -> int:
+        """The smallest step from which up to the top none gives more alarms than allowed."""
+        # From just above the best n of m nothing opens; only below does the agent need to be asked.
+        on = min(STEPS - 1, int(np.floor(self._peak(n, m) * STEPS)) + 1)
+        while on > 1 and self._alarms(self._rule(on - 1, off_share, n, m)) <= allowed:
+            on -= 1
+        return on
+
+    def tried(self, on: int, off_share: float, n: int, m: int, allowed: int) -> Trial:
+        """What a rule gives.
+
+        Args:
+            on: In steps of the grid.
+            off_share: Of `on`.
+            n: Patches above `on`,
+            m: of so many.
+            allowed: Alarms on event-free sound.
+        """
+        rule = self._rule(on, off_share, n, m)
+        alarms = self._alarms(rule)
+        counts, delays = [], []
+        for scene in self._scenes:
+            told = spans(decide((rule,), scene))
+            right = len(matched(scene.truth, told, impulsive=self.label.impulsive))
+            counts.append(Counts(true=len(scene.truth), told=len(told), right=right))
+            delays += [delay for delay in delays_s(scene.truth, told) if delay is not None]
+        return Trial(
+            on=rule.on,
+            off=rule.off,
+            n=n,
+            m=m,
+            alarms=alarms,
+            within=alarms <= allowed,
+            counts=summed(counts),
+            told_in_time=sum(delay <= IN_TIME_S for delay in delays),
+            told_in_event=len(delays),
+            delay_p50_s=percentile(delays, 50),
+        )
+
+    def _peak(self, n: int, m: int) -> float:
+        """The highest score that n of m patches in a row reach somewhere."""
+        peak = 0.0
+        for stream in self._free:
+            if not stream.predictions:
+                continue
+            scores = np.array([prediction.scores[0] for prediction in stream.predictions])
+            padded = np.concatenate([np.zeros(m - 1, np.float32), scores])
+            windows = np.lib.stride_tricks.sliding_window_view(padded, m)
+            peak = max(peak, float(np.sort(windows, axis=1)[:, m - n].max()))
+        return peak
+
+    def _alarms(self, rule: EventRule) -> int:
+        return sum(
+            max(1, math.ceil((span.offset_s - span.onset_s) / _ALARM_S))
+            for stream in self._free
+            for span in spans(decide((rule,), stream))
+        )
+
+    def _rule(self, on: int, off_share: float, n: int, m: int) -> EventRule:
+        return EventRule(
+            label=self.label.id,
+            on=on / STEPS,
+            off=max(1, round(off_share * on)) / STEPS,
+            n=n,
+            m=m,
+            min_duration_s=self.label.min_duration_s,
+            cooldown_s=self.label.cooldown_s,
+        )
