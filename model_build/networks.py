@@ -122,7 +122,7 @@ def _cnn(log_mel: Tensor) -> Tensor:
 
 
 def _cnn_lstm(log_mel: Tensor) -> Tensor:
-    maps = _image(log_mel)
+    maps = layers.GaussianNoise(_NOISE, name="noise")(_image(log_mel))
     for number, (channels, pool) in enumerate(((16, (2, 2)), (32, (2, 2)), (48, (1, 2))), start=1):
         name = f"conv{number}"
         maps = layers.Conv2D(channels, 3, padding="same", use_bias=False, name=name)(maps)

@@ -10,5 +10,5 @@ PLANS = {
     "cnn_lstm": train.Plan(epochs=14, label_smoothing=_SMOOTHING),
 }
 # Of a network that went to school before, and what the values of an embedding weigh there.
-TAUGHT = train.Plan(epochs=16, batch=128)
+TAUGHT = train.Plan(epochs=16, batch=128, average=0.995)
 VALUES_WEIGHT = 0.1
