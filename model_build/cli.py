@@ -110,29 +110,29 @@ def quantise(
 ) -> None:
     """Convert a trained network to int8, pass it through the gates, write its bundle.
 
-    What `folds` found with the same cache and seed goes into the model card.
+    What `folds` found with the same cache goes into the model card.
 
     \b
     model-build quantise --network cnn --data ../shared/data --out models/street
     """
     _require_training()
-    from model_build import folds as folds_of
     from model_build.release import bundle_street
 
-    stored = cache / "folds" / f"{network}-{seed}.json"
-    figures = None
-    if stored.is_file():
-        figures = msgspec.json.decode(stored.read_bytes(), type=folds_of.Result)
     typed = _typed("quantise", network, seed)
-    bundle = bundle_street(
-        network, data, cache, seed, out, legacy_python, figures, typed, quick=quick
-    )
+    bundle = bundle_street(network, data, cache, seed, out, legacy_python, typed, quick=quick)
     for metric in bundle.record.metrics:
         print(f"{metric.value:6.2f}  {metric.metric} ({metric.split})")
     print(f"{out}: {bundle.record.model_bytes} bytes, sha256 {bundle.model_sha256}")
 
 
 @cli.command()
+@click.option(
+    "--task",
+    type=click.Choice(["urbansound8k", "esc50"]),
+    default="urbansound8k",
+    show_default=True,
+    help="Whose folds.",
+)
 @_NETWORK
 @_DATA
 @_CACHE
@@ -140,28 +140,40 @@ def quantise(
 @_YAMNET
 @_JSON
 def folds(
-    network: str, data: Path, cache: Path, seed: int, yamnet: Path | None, as_json: bool
+    task: str,
+    network: str,
+    data: Path,
+    cache: Path,
+    seed: int,
+    yamnet: Path | None,
+    as_json: bool,
 ) -> None:
-    """Retrain a network on each side of UrbanSound8K's folds, and on a random split.
+    """Retrain a network on all but one of a task's folds, for each fold, and judge it by that one.
 
-    The random split flatters, since slices of one recording stand on both its sides.
+    UrbanSound8K gets a random split as well. It flatters, since slices of one recording stand on
+    both its sides.
 
     \b
     model-build folds --network cnn --data ../shared/data
     """
     _require_training()
+    from model_build import fold_results
     from model_build import folds as folds_of
+    from model_build.tasks import TASKS
 
-    typed = _typed("folds", network, seed, yamnet)
-    result = folds_of.run(network, data, cache, seed, typed, yamnet)
-    (cache / "folds" / f"{network}-{seed}.json").write_bytes(msgspec.json.encode(result))
+    typed = _typed(f"folds --task {task}", network, seed, yamnet)
+    result = folds_of.run(TASKS[task], network, data, cache, seed, typed, yamnet)
+    fold_results.keep(result, cache)
     if as_json:
         print(msgspec.json.encode(result).decode())
         return
     for name, accuracy in result.folds.items():
         print(f"{name:12} {accuracy:5.1f} % of clips")
     print(f"{'mean':12} {result.mean:5.1f} %, spread {result.spread:.1f}, {result.clips} clips")
-    print(f"{'random clips':12} {result.random:5.1f} % of {result.random_clips}, which flatters")
+    if result.random is not None:
+        print(
+            f"{'random clips':12} {result.random:5.1f} % of {result.random_clips}, which flatters"
+        )
     for skip in result.skipped:
         print(f"skipped {skip.path}: {skip.reason}")
 

@@ -7,7 +7,7 @@ data sets; a clip without either is its own group.
 
 import csv
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -146,6 +146,25 @@ def groups(clips: Iterable[Clip]) -> frozenset[str]:
 def without_groups(clips: Iterable[Clip], taken: frozenset[str]) -> tuple[Clip, ...]:
     """The clips whose recording is not among those taken."""
     return tuple(clip for clip in clips if clip.group not in taken)
+
+
+def in_one_fold(clips: Sequence[Clip]) -> tuple[tuple[Clip, ...], tuple[Skip, ...]]:
+    """The clips without those of a recording that lies in two folds, and these with the reason."""
+    folds: dict[str, set[int]] = defaultdict(set)
+    for clip in clips:
+        if clip.fold is not None:
+            folds[clip.group].add(clip.fold)
+    torn = {group: found for group, found in folds.items() if len(found) > 1}
+    skipped = tuple(
+        Skip(
+            path=clip.path,
+            reason=f"recording {clip.group} lies in folds "
+            + " and ".join(map(str, sorted(torn[clip.group]))),
+        )
+        for clip in clips
+        if clip.group in torn
+    )
+    return without_groups(clips, frozenset(torn)), skipped
 
 
 def by_fold(clips: Sequence[Clip]) -> tuple[Split, ...]:

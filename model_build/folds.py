@@ -1,4 +1,4 @@
-"""The UrbanSound8K task: ten classes, leak-free folds, and the same under a random split.
+"""A clip task: leak-free folds, and, where several clips share a recording, a random split.
 
 A clip's class is the arg max of the mean of its patches' scores.
 """
@@ -11,13 +11,13 @@ import numpy as np
 
 from edge_agent.config import FrontendSettings
 from edge_agent.frontend import from_levels
-from edge_agent.modelfile import Metric
 from edge_agent.records import Samples
-from model_build import datasets, distil, features, networks, train, yamnet
+from model_build import datasets, distil, features, fold_results, networks, tasks, train, yamnet
 from model_build.augment import Bench, Recipe, to_levels, to_power
-from model_build.datasets import Clip, Skip, Split
+from model_build.datasets import Clip, Split
+from model_build.fold_results import Result
 from model_build.school import School, attended
-from model_build.taxonomy import URBANSOUND8K
+from model_build.tasks import Task
 from model_build.teacher import Head
 
 _PATCHES_PER_EPOCH = 8000
@@ -38,28 +38,19 @@ PLANS = {
 }
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What one network reaches; accuracies in percent of clips."""
-
-    network: str
-    seed: int
-    folds: dict[str, float]
-    mean: float
-    spread: float
-    """Standard deviation over the folds."""
-    clips: int
-    random: float
-    random_clips: int
-    skipped: tuple[Skip, ...]
-    command: str
-
-
 def run(
-    name: str, data: Path, cache: Path, seed: int, command: str, yamnet_file: Path | None = None
+    task: Task,
+    name: str,
+    data: Path,
+    cache: Path,
+    seed: int,
+    command: str,
+    yamnet_file: Path | None = None,
 ) -> Result:
     """Train and judge a network on each official fold in turn, then on a random split.
 
     Args:
+        task: Which.
         name: A key of `networks.NETWORKS`.
         data: The folder of recordings.
         cache: For features and unfinished runs.
@@ -67,69 +58,51 @@ def run(
         command: What the user typed, for the card.
         yamnet_file: The teacher, for a network that learns from one.
     """
-    manifest = datasets.read_manifest(data / "urbansound8k.csv", data)
+    manifest = tasks.read(task, data)
     settings = networks.NETWORKS[name].frontend
     levels = msgspec.structs.replace(settings, kind="logmel")
     school = heard = None
     if yamnet_file is not None:
-        school = attended(name, data, settings, yamnet_file, cache, seed)
+        school = attended(name, task, data, settings, yamnet_file, cache, seed)
         heard = yamnet.embeddings(manifest.clips, data, levels, school.yamnet, cache)
     cached = features.patches(manifest.clips, data, levels, cache)
+    labels = tuple(sorted({clip.label for clip in cached.clips}))
     splits = datasets.by_fold(cached.clips)
-    flattering = datasets.random_clips(cached.clips, 1 / 3, np.random.default_rng([seed, 2**29]))
+    flattering = []
+    if task.slices:
+        rng = np.random.default_rng([seed, 2**29])
+        flattering.append(datasets.random_clips(cached.clips, 1 / 3, rng))
     reached = {}
-    for split in (*splits, flattering):
-        place = cache / "folds" / f"{name}-{seed}-{split.name.replace(' ', '-')}"
+    for split in (*splits, *flattering):
+        place = fold_results.folder(name, cache, taught=school is not None)
+        place /= f"{task.id}-{seed}-{split.name.replace(' ', '-')}"
         if school is None or heard is None:
-            reached[split.name] = _judge(name, settings, cached, split, seed, place)
+            reached[split.name] = _judge(name, labels, settings, cached, split, seed, place)
         else:
-            place = place.with_name(f"taught-{place.name}")
-            reached[split.name] = _judge_taught(name, school, cached, heard, split, seed, place)
+            reached[split.name] = _judge_taught(
+                name, labels, school, cached, heard, split, seed, place
+            )
     folds = {split.name: reached[split.name] for split in splits}
     values = np.array(list(folds.values()))
     return Result(
+        task=task.id,
         network=name,
+        taught=school is not None,
         seed=seed,
         folds=folds,
         mean=round(float(values.mean()), 2),
         spread=round(float(values.std()), 2),
         clips=sum(len(split.test) for split in splits),
-        random=reached[flattering.name],
-        random_clips=len(flattering.test),
+        random=reached[flattering[0].name] if flattering else None,
+        random_clips=len(flattering[0].test) if flattering else 0,
         skipped=(*manifest.skipped, *cached.skipped),
         command=command,
     )
 
 
-def metrics(result: Result) -> list[Metric]:
-    """The result as the card shows it, the honest figure beside the flattering one."""
-    task = "UrbanSound8K folds 1 to 3, ten classes, network retrained"
-    return [
-        Metric(
-            task=task,
-            split="leak-free: train on two official folds, test on the third, mean of three",
-            metric="clip accuracy, %",
-            value=result.mean,
-            spread=result.spread,
-            n=result.clips,
-            seeds=(result.seed,),
-            command=result.command,
-        ),
-        Metric(
-            task=task,
-            split="random by clip, which leaks: slices of one recording are on both sides",
-            metric="clip accuracy, %",
-            value=result.random,
-            spread=None,
-            n=result.random_clips,
-            seeds=(result.seed,),
-            command=result.command,
-        ),
-    ]
-
-
 def _judge(
     name: str,
+    labels: tuple[str, ...],
     settings: FrontendSettings,
     cached: features.Features,
     split: Split,
@@ -137,10 +110,10 @@ def _judge(
     place: Path,
 ) -> float:
     """Clip accuracy of the float network, percent."""
-    draw = _drawer(cached, split.train, settings, _one_hot(cached))
+    draw = _drawer(cached, split.train, settings, _one_hot(cached, labels))
     own = train.standardised(settings, draw, seed)
     model = train.fit(
-        lambda: networks.build(name, len(URBANSOUND8K), "softmax"),
+        lambda: networks.build(name, len(labels), "softmax"),
         "categorical_crossentropy",
         own,
         draw,
@@ -148,11 +121,12 @@ def _judge(
         seed,
         place,
     )
-    return _accuracy(model, cached, split, own)
+    return _accuracy(model, labels, cached, split, own)
 
 
 def _judge_taught(
     name: str,
+    labels: tuple[str, ...],
     school: School,
     cached: features.Features,
     heard: features.Features,
@@ -161,10 +135,9 @@ def _judge_taught(
     place: Path,
 ) -> float:
     """The same of a network that went to school, and learns from labels and teacher together."""
-    labels = len(URBANSOUND8K)
-    head = Head(heard, heard.chosen(split.train), _classes(cached))
+    head = Head(heard, heard.chosen(split.train), _classes(cached, labels))
     told = head.scores(heard.rows)
-    sure = _LABEL * _one_hot(cached) + (1 - _LABEL) * told
+    sure = _LABEL * _one_hot(cached, labels) + (1 - _LABEL) * told
     wanted = np.hstack([sure, school.components(heard.rows)])
     beside = np.hstack([head.scores(school.heard.rows), school.components(school.heard.rows)])
     inside = _drawer(cached, split.train, school.frontend, wanted)
@@ -178,36 +151,40 @@ def _judge_taught(
 
     taught = train.fit(
         lambda: distil.passed_on(
-            school.network, distil.student(name, labels, "softmax", distil.COMPONENTS)
+            school.network, distil.student(name, len(labels), "softmax", distil.COMPONENTS)
         ),
-        distil.lesson_loss(labels, "softmax", 1.0, distil.COMPONENTS_WEIGHT),
+        distil.lesson_loss(len(labels), "softmax", 1.0, distil.COMPONENTS_WEIGHT),
         school.frontend,
         draw,
         TAUGHT,
         seed,
         place,
     )
-    model = distil.plain(name, labels, "softmax", taught)
-    return _accuracy(model, cached, split, school.frontend)
+    model = distil.plain(name, len(labels), "softmax", taught)
+    return _accuracy(model, labels, cached, split, school.frontend)
 
 
 def _accuracy(
-    model: train.Model, cached: features.Features, split: Split, own: FrontendSettings
+    model: train.Model,
+    labels: tuple[str, ...],
+    cached: features.Features,
+    split: Split,
+    own: FrontendSettings,
 ) -> float:
     right = 0
     for clip, scores in zip(split.test, _clip_scores(model, cached, split.test, own), strict=True):
-        right += int(URBANSOUND8K[int(scores.argmax())] == clip.label)
+        right += int(labels[int(scores.argmax())] == clip.label)
     return round(100 * right / len(split.test), 2)
 
 
-def _classes(cached: features.Features) -> features.Indices:
+def _classes(cached: features.Features, labels: tuple[str, ...]) -> features.Indices:
     """(clips,)."""
-    return np.array([URBANSOUND8K.index(clip.label) for clip in cached.clips])
+    return np.array([labels.index(clip.label) for clip in cached.clips])
 
 
-def _one_hot(cached: features.Features) -> Samples:
+def _one_hot(cached: features.Features, labels: tuple[str, ...]) -> Samples:
     """(rows, labels)."""
-    return np.eye(len(URBANSOUND8K), dtype=np.float32)[_classes(cached)[cached.owners()]]
+    return np.eye(len(labels), dtype=np.float32)[_classes(cached, labels)[cached.owners()]]
 
 
 def _clip_scores(

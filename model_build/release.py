@@ -15,7 +15,7 @@ from edge_agent.config import FrontendSettings
 from edge_agent.frontend import from_levels
 from edge_agent.modelfile import Metric
 from edge_agent.records import Samples
-from model_build import bundles, features, folds, networks, parity, runs, street, train
+from model_build import bundles, features, fold_results, networks, parity, runs, street, train
 from model_build import quantise as conversion
 from model_build.datasets import Clip
 from model_build.metrics import average_precision, macro
@@ -37,12 +37,13 @@ def bundle_street(
     seed: int,
     out: Path,
     legacy_python: Path,
-    fold_figures: folds.Result | None,
     command: str,
     *,
     quick: bool = False,
 ) -> Bundle:
     """Convert a trained network, pass it through all gates, measure it and write its bundle.
+
+    What `folds` found with the same cache goes into the card.
 
     Args:
         name: A key of `networks.NETWORKS`.
@@ -51,7 +52,6 @@ def bundle_street(
         seed: Its seed.
         out: The bundle's folder.
         legacy_python: An interpreter with tflite-runtime 2.14.
-        fold_figures: What `folds` found, for the card.
         command: What the user typed, for the figures.
         quick: Take the quick run.
 
@@ -76,7 +76,7 @@ def bundle_street(
     judge = street.Mixer(corpus.test, data, run.frontend, cache)
     metrics = [
         *_street_metrics(model, judge, run.frontend, seed, command),
-        *(folds.metrics(fold_figures) if fold_figures else []),
+        *fold_results.metrics(name, cache, taught=run.training.teacher_sha256 is not None),
     ]
     return bundles.write(
         out,

@@ -10,7 +10,7 @@ from edge_agent.config import FrontendSettings
 from edge_agent.errors import BuildError
 from edge_agent.modelfile import DataSet, Training
 from edge_agent.records import Samples
-from model_build import distil, networks, plans, settle, street, train, yamnet
+from model_build import distil, networks, plans, settle, street, tasks, train, yamnet
 from model_build.datasets import Clip, list_sha256
 from model_build.school import School, attended
 from model_build.teacher import Head
@@ -75,7 +75,10 @@ def train_street(
     state = place if yamnet_file is None else place / "taught"
     school = None
     if yamnet_file is not None:
-        school = attended(name, data, settings, yamnet_file, cache, seed, quick=quick)
+        # UrbanSound8K's school, so that one serves both: it leaves out the street's test as well.
+        school = attended(
+            name, tasks.URBANSOUND8K, data, settings, yamnet_file, cache, seed, quick=quick
+        )
     mixer = street.Mixer(corpus.train, data, settings, cache)
     if school is None:
         own = train.standardised(settings, mixer.training, seed)

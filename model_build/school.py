@@ -1,8 +1,8 @@
 """Where a network goes before it learns a task: recordings outside, and what YAMNet hears in them.
 
-Outside is what no task will be judged by: nothing of UrbanSound8K, nothing of the street's
-validation and test sides, and no recording that is also in one of them. Sets that lost their
-recordings' names are held against those sides by ear: what YAMNet hears alike is left out.
+Outside is what the network will not be judged by: nothing of a task's recordings, nothing of the
+street's validation and test sides, and no recording that is also in one of them. Sets that lost
+their recordings' names are held against those by ear: what YAMNet hears alike is left out.
 """
 
 import logging
@@ -14,12 +14,14 @@ import numpy as np
 
 from edge_agent.config import FrontendSettings
 from edge_agent.records import Samples
-from model_build import datasets, distil, features, street, yamnet
+from model_build import datasets, distil, features, street, tasks, yamnet
 from model_build.datasets import Clip
 from model_build.features import Features
+from model_build.tasks import Task
 from model_build.yamnet import Yamnet
 
-_NAMED = ("esc50", "esc50_clean")
+# Sets with labels worth naming; the others' say where a recording was found.
+_NAMED = ("esc50", "esc50_clean", "urbansound8k")
 _UNNAMED = ("sesa", "babycry", "music")
 # Cosine of two patches' embeddings.
 _ALIKE = 0.9
@@ -42,6 +44,7 @@ class School(msgspec.Struct, frozen=True, kw_only=True):
 
 def attended(
     name: str,
+    task: Task,
     data: Path,
     settings: FrontendSettings,
     teacher: Path,
@@ -54,6 +57,7 @@ def attended(
 
     Args:
         name: A key of `networks.NETWORKS`.
+        task: What the network will be judged by, besides the street.
         data: The folder of recordings.
         settings: The network's front end.
         teacher: A YAMNet with embeddings.
@@ -63,11 +67,11 @@ def attended(
     """
     ears = Yamnet(teacher)
     levels = msgspec.structs.replace(settings, kind="logmel")
-    clips = outside(data, levels, ears, cache)
+    clips = outside(task, data, levels, ears, cache)
     patches = features.patches(clips, data, levels, cache)
     heard = yamnet.embeddings(clips, data, levels, ears, cache)
     labels = sorted({clip.label for clip in clips if clip.origin in _NAMED})
-    folder = cache / "school" / (f"{name}-{seed}" + ("-quick" if quick else ""))
+    folder = cache / "school" / (f"{task.id}-{name}-{seed}" + ("-quick" if quick else ""))
     plan = msgspec.structs.replace(distil.PLAN, epochs=2) if quick else distil.PLAN
     network, own = distil.pretrained(
         name, patches, heard, tuple(labels), settings, plan, seed, folder
@@ -82,13 +86,11 @@ def attended(
     )
 
 
-def outside(data: Path, settings: FrontendSettings, ears: Yamnet, cache: Path) -> tuple[Clip, ...]:
-    """The recordings that no task is judged by."""
-    corpus = street.corpus(data)
-    urban = datasets.read_manifest(data / "urbansound8k.csv", data).clips
-    judged = (*urban, *corpus.validation.clips(), *corpus.test.clips())
-    taken = datasets.groups(judged)
-    known = [clip for clip in corpus.train.clips() if clip.origin != "urbansound8k"]
+def outside(
+    task: Task, data: Path, settings: FrontendSettings, ears: Yamnet, cache: Path
+) -> tuple[Clip, ...]:
+    """The recordings that neither the task nor the street is judged by."""
+    judged, known = named(task, data)
     unknown = [
         clip
         for name in _UNNAMED
@@ -99,7 +101,19 @@ def outside(data: Path, settings: FrontendSettings, ears: Yamnet, cache: Path) -
     alike = nearest(strange, judged_by_ear) > _ALIKE
     _log.info("outside: %d of %d clips without names are left out", alike.sum(), len(alike))
     fresh = [clip for clip, heard in zip(strange.clips, alike, strict=True) if not heard]
-    return datasets.without_groups((*known, *fresh), taken)
+    return (*known, *fresh)
+
+
+def named(task: Task, data: Path) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+    """What task and street are judged by, and what lies outside of it by its recordings' names."""
+    corpus = street.corpus(data)
+    judged = (
+        *tasks.recordings(task, data),
+        *corpus.validation.clips(),
+        *corpus.test.clips(),
+    )
+    known = [clip for clip in corpus.train.clips() if clip.origin not in task.sets()]
+    return judged, datasets.without_groups(known, datasets.groups(judged))
 
 
 def nearest(strange: Features, judged: Features) -> Samples:

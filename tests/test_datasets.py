@@ -14,6 +14,7 @@ from model_build.datasets import (
     drawn_groups,
     groups,
     held_out_group,
+    in_one_fold,
     list_sha256,
     random_clips,
     read_manifest,
@@ -105,6 +106,12 @@ def test_one_fold_alone_is_no_split() -> None:
 def test_a_recording_in_two_folds_is_refused() -> None:
     with pytest.raises(BuildError, match="recording a is in another fold"):
         by_fold(_clips((1, "a"), (2, "a")))
+
+
+def test_a_recording_in_two_folds_can_be_left_out() -> None:
+    kept, skipped = in_one_fold(_clips((1, "a"), (2, "a"), (2, "b"), (None, "c"), (None, "c")))
+    assert [clip.group for clip in kept] == ["b", "c", "c"]
+    assert [skip.reason for skip in skipped] == ["recording a lies in folds 1 and 2"] * 2
 
 
 def test_a_class_that_only_the_test_has_is_refused() -> None:
