@@ -189,9 +189,16 @@ def folds(
 )
 @click.option("--fold", type=int, help="Only the clips of this fold.")
 @click.option("--map", "renamed", help="The manifest's labels to the model's: theirs=ours,...")
+@click.option("--plots", type=click.Path(path_type=Path), help="A folder for two pictures.")
 @_JSON
 def evaluate(
-    model: Path, manifest: Path, root: Path, fold: int | None, renamed: str | None, as_json: bool
+    model: Path,
+    manifest: Path,
+    root: Path,
+    fold: int | None,
+    renamed: str | None,
+    plots: Path | None,
+    as_json: bool,
 ) -> None:
     """Judge a bundle by recordings, through the device's own front end and classifier.
 
@@ -200,13 +207,20 @@ def evaluate(
     \b
     model-build evaluate models/street --manifest clips.csv --root . --fold 3
     """
+    if plots:
+        _require("--plots", "matplotlib")
     from model_build import evaluate as judge
+    from model_build import evaluate_report
 
     labels = judge.parse_map(renamed) if renamed else None
     shipped = resources.root() / model
     bundle = shipped if not model.exists() and shipped.exists() else model
     found = judge.evaluate(bundle, manifest, root, fold=fold, renamed=labels)
-    print(judge.as_json(found) if as_json else judge.as_text(found))
+    if plots:
+        from model_build.plots.clips import draw
+
+        draw(found, plots)
+    print(evaluate_report.as_json(found) if as_json else evaluate_report.as_text(found))
 
 
 @cli.command()
@@ -248,7 +262,7 @@ def certify(
         model, data, budget_per_day=budget_per_day, seed=seed, write=not dry_run
     )
     if plots:
-        from model_build.plots import draw
+        from model_build.plots.delay import draw
 
         draw(listeners, list(found.chosen.values()), plots)
     print(certify_report.as_json(found) if as_json else certify_report.as_text(found))

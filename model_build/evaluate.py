@@ -38,6 +38,13 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
     accuracy: float
     macro_f1: float
+    weighted_f1: float
+    """Each label with the weight of its clips."""
+    folds: dict[str, float]
+    """Accuracy on the clips of each fold; empty where the manifest has none."""
+    calibration_error: float
+    """Of all scores of the shared labels, each a yes or no; expected calibration error."""
+    reliability: tuple[metrics.Bin, ...]
     per_class: dict[str, LabelFigures]
     confusion: list[list[int]]
     labels: tuple[str, ...]
@@ -73,14 +80,14 @@ def evaluate(
     shared = _shared(manifest, bundle, clips)
     wanted = [clip for clip in clips if fold is None or clip.fold == fold]
     _require_fold(manifest, fold, clips, wanted)
-    truth, scores, skipped = _score(bundle, wanted, root, shared)
+    used, scores, skipped = _score(bundle, wanted, root, shared)
     all_skipped = (*listed.skipped, *skipped)
-    if not truth.size:
+    if not used:
         raise BuildError(
             f"{manifest}: none of its {len(wanted)} clips can be judged ({all_skipped[0].reason})",
             hint="Mend the first reason; --json lists them all when at least one clip is left.",
         )
-    return _figures(shared, truth, scores, all_skipped, bundle.model_sha256)
+    return _figures(shared, used, scores, all_skipped, bundle.model_sha256)
 
 
 def parse_map(text: str) -> dict[str, str]:
@@ -99,40 +106,6 @@ def parse_map(text: str) -> dict[str, str]:
             )
         pairs[theirs] = ours
     return pairs
-
-
-def as_json(found: Evaluation) -> str:
-    """One object on one line."""
-    return msgspec.json.encode(found).decode()
-
-
-def as_text(found: Evaluation) -> str:
-    """For people: figures, a table of labels, the confusion matrix, and what was skipped."""
-    width = max(len(name) for name in found.labels)
-    lines = [
-        f"model      {found.model_sha256}",
-        f"clips      {found.n_clips} used, {len(found.skipped)} skipped",
-        f"accuracy   {100 * found.accuracy:.1f} %",
-        f"macro F1   {100 * found.macro_f1:.1f} %",
-        "",
-        f"{'label':{width}}  clips  precision  recall     F1     AP",
-    ]
-    for name, row in found.per_class.items():
-        shown = (row.precision, row.recall, row.f1, row.average_precision)
-        cells = [" -" if value is None else f"{100 * value:.1f}" for value in shown]
-        lines.append(
-            f"{name:{width}}  {row.n:5}  {cells[0]:>9}  {cells[1]:>6}  {cells[2]:>5}  {cells[3]:>5}"
-        )
-    digits = max(len(str(count)) for row in found.confusion for count in row)
-    lines += ["", "confusion, a row for each true label, columns in the same order"]
-    for name, counts in zip(found.labels, found.confusion, strict=True):
-        lines.append(f"{name:{width}}  {' '.join(f'{count:{digits}}' for count in counts)}")
-    lines += ["", *_skips_as_text(found.skipped)]
-    return "\n".join(lines).rstrip()
-
-
-def _skips_as_text(skipped: tuple[Skip, ...]) -> list[str]:
-    return [f"skipped {skip.path}: {skip.reason}" for skip in skipped]
 
 
 def _renamed(
@@ -182,12 +155,12 @@ def _require_fold(manifest: Path, fold: int | None, clips: list[Clip], wanted: l
 
 def _score(
     bundle: Bundle, clips: list[Clip], root: Path, shared: tuple[str, ...]
-) -> tuple[metrics.Indices, npt.NDArray[np.float64], list[Skip]]:
-    """True labels (n,), mean scores (n, shared) and what was skipped."""
+) -> tuple[list[Clip], npt.NDArray[np.float64], list[Skip]]:
+    """The clips that were scored, their mean scores (n, shared) and what was skipped."""
     classifier = Classifier(bundle)
     patches = Patches(bundle.frontend)
     columns = [classifier.labels.index(label) for label in shared]
-    truth: list[int] = []
+    used: list[Clip] = []
     scores: list[npt.NDArray[np.float64]] = []
     skipped: list[Skip] = []
     for clip in clips:
@@ -206,19 +179,21 @@ def _score(
             continue
         of_patches = np.stack([classifier.scores(patch) for patch in features])
         scores.append(of_patches.mean(axis=0, dtype=np.float64)[columns])
-        truth.append(shared.index(clip.label))
+        used.append(clip)
     table = np.array(scores, np.float64).reshape(-1, len(shared))
-    return np.array(truth, np.intp), table, skipped
+    return used, table, skipped
 
 
 def _figures(
     labels: tuple[str, ...],
-    truth: metrics.Indices,
+    clips: list[Clip],
     scores: npt.NDArray[np.float64],
     skipped: tuple[Skip, ...],
     model_sha256: str,
 ) -> Evaluation:
-    counts = metrics.confusion(truth, scores.argmax(axis=1), len(labels))
+    truth = np.array([labels.index(clip.label) for clip in clips], np.intp)
+    guess = scores.argmax(axis=1)
+    counts = metrics.confusion(truth, guess, len(labels))
     f1 = metrics.f1(counts)
     precision, recall = metrics.precision(counts), metrics.recall(counts)
     per_class = {
@@ -231,9 +206,14 @@ def _figures(
         )
         for i, label in enumerate(labels)
     }
+    bins = metrics.reliability((truth[:, None] == np.arange(len(labels))).ravel(), scores.ravel())
     return Evaluation(
         accuracy=metrics.accuracy(counts),
         macro_f1=metrics.macro(f1),
+        weighted_f1=metrics.weighted(f1, counts),
+        folds=_by_fold(clips, truth == guess),
+        calibration_error=metrics.calibration_error(bins),
+        reliability=bins,
         per_class=per_class,
         confusion=counts.tolist(),
         labels=labels,
@@ -241,6 +221,13 @@ def _figures(
         skipped=skipped,
         model_sha256=model_sha256,
     )
+
+
+def _by_fold(clips: list[Clip], right: metrics.Flags) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for fold in sorted({clip.fold for clip in clips if clip.fold is not None}):
+        found[str(fold)] = float(right[[clip.fold == fold for clip in clips]].mean())
+    return found
 
 
 def _known(value: float) -> float | None:

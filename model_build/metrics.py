@@ -5,14 +5,18 @@ zero but unknown, which is NaN here; means leave it out, so that an empty class 
 punish.
 """
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 Indices: TypeAlias = npt.NDArray[np.intp]
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
+
+_BINS = 15
 
 
 def confusion(truth: Indices, guess: Indices, classes: int) -> npt.NDArray[np.int64]:
@@ -60,6 +64,48 @@ def macro(values: Doubles) -> float:
     """Mean over the classes that have a value; NaN when none has."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")
+
+
+def weighted(values: Doubles, counts: npt.NDArray[np.int64]) -> float:
+    """Mean over the classes, each with the weight of its clips; NaN when there is none."""
+    clips = counts.sum(axis=1)
+    return float(_ratio(np.nansum(values * clips), clips.sum()))
+
+
+class Bin(msgspec.Struct, frozen=True, kw_only=True):
+    """Scores of a narrow range, and how often they were right."""
+
+    n: int
+    score: float
+    """Their mean."""
+    share: float
+    """Of them, those whose label was there."""
+
+
+def reliability(positive: Flags, scores: npt.NDArray[np.floating]) -> tuple[Bin, ...]:
+    """Scores against truth in 15 equal ranges of 0 to 1; a range without a score is left out.
+
+    Args:
+        positive: (n,), whether the label is there.
+        scores: (n,), 0 to 1.
+    """
+    which = np.minimum((scores * _BINS).astype(np.intp), _BINS - 1)
+    n = np.bincount(which, minlength=_BINS)
+    sums = [np.bincount(which, values, _BINS) for values in (scores, positive)]
+    return tuple(
+        Bin(n=int(count), score=float(score / count), share=float(share / count))
+        for count, score, share in zip(n, *sums, strict=True)
+        if count
+    )
+
+
+def calibration_error(bins: Sequence[Bin]) -> float:
+    """Expected calibration error: |score - share| over the bins, weighted by what is in them.
+
+    Guo et al. 2017, "On calibration of modern neural networks", section 3.
+    """
+    away = sum(one.n * abs(one.score - one.share) for one in bins)
+    return away / sum(one.n for one in bins)
 
 
 def average_precision(positive: Flags, scores: npt.NDArray[np.floating]) -> float:

@@ -14,7 +14,7 @@ from model_build import street
 from model_build.certify import Certification, certify
 from model_build.certify_report import as_json, as_text
 from model_build.cli import cli
-from model_build.plots import draw
+from model_build.plots.delay import draw
 from model_build.scenes import Plan
 from model_build.thresholds import STEPS, Listener
 from tests import toy_streets

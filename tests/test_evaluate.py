@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from edge_agent import resources
 from edge_agent.bundle import load
@@ -17,7 +18,9 @@ from edge_agent.errors import BuildError, BundleError
 from edge_agent.frontend import Patches, golden_signals
 from edge_agent.records import Samples
 from edge_agent.resample import Resampler
-from model_build.evaluate import Evaluation, as_json, as_text, evaluate, parse_map
+from model_build.cli import cli
+from model_build.evaluate import Evaluation, evaluate, parse_map
+from model_build.evaluate_report import as_json, as_text
 
 MODEL = resources.root() / "models" / "street"
 RATE = 44100
@@ -128,8 +131,8 @@ def _two_clips(clips: Path) -> Evaluation:
 def test_json_is_one_object_with_the_promised_keys(clips: Path) -> None:
     found = json.loads(as_json(_two_clips(clips)))
     assert set(found) == {
-        *("accuracy", "macro_f1", "per_class", "confusion"),
-        *("labels", "n_clips", "skipped", "model_sha256"),
+        *("accuracy", "macro_f1", "weighted_f1", "folds", "calibration_error", "reliability"),
+        *("per_class", "confusion", "labels", "n_clips", "skipped", "model_sha256"),
     }
     assert found["skipped"] == [{"path": "none.wav", "reason": "no such file"}]
 
@@ -137,9 +140,43 @@ def test_json_is_one_object_with_the_promised_keys(clips: Path) -> None:
 def test_text_shows_every_figure_and_every_skip(clips: Path) -> None:
     found = _two_clips(clips)
     text = as_text(found)
-    wanted = ("2 used, 1 skipped", found.model_sha256, "accuracy", "macro F1", "AP", "dog_bark")
+    wanted = ("2 used, 1 skipped", found.model_sha256, "accuracy", "% macro", "% weighted", "AP")
     assert all(word in text for word in wanted)
     assert text.endswith("skipped none.wav: no such file")
+    assert "by fold" not in text
+
+
+def test_each_fold_has_its_accuracy_and_the_text_their_spread(clips: Path) -> None:
+    rows = ["noise.wav,siren,1", "tone.wav,dog_bark,2", "chirp.wav,siren,2"]
+    found = evaluate(MODEL, _manifest(clips, *rows), clips)
+    alone = [evaluate(MODEL, _manifest(clips, *rows), clips, fold=fold) for fold in (1, 2)]
+    assert found.folds == {"1": alone[0].accuracy, "2": alone[1].accuracy}
+    values = list(found.folds.values())
+    assert f"spread {100 * np.std(values):.1f}" in as_text(found)
+
+
+def test_the_reliability_holds_every_score_of_every_shared_label(clips: Path) -> None:
+    found = _two_clips(clips)
+    assert sum(one.n for one in found.reliability) == found.n_clips * len(found.labels)
+    scores = [_mean_scores(clips / name) for name in ("noise.wav", "tone.wav")]
+    columns = [[label.id for label in load(MODEL).labels].index(name) for name in found.labels]
+    mean = np.mean([score[columns] for score in scores])
+    told = sum(one.n * one.score for one in found.reliability) / 4
+    assert told == pytest.approx(mean, abs=1e-6)
+
+
+def test_the_pictures_are_drawn_and_the_same_twice(clips: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    manifest = _manifest(clips, "noise.wav,siren,1", "tone.wav,dog_bark,1")
+    folder = tmp_path / "plots"
+    command = ["evaluate", str(MODEL), "--manifest", str(manifest), "--root", str(clips)]
+    texts = []
+    for _ in range(2):
+        done = CliRunner().invoke(cli, [*command, "--plots", str(folder)])
+        assert done.exit_code == 0, done.output
+        texts.append({path.name: path.read_text() for path in folder.iterdir()})
+    assert texts[0] == texts[1]
+    assert set(texts[0]) == {"confusion.svg", "reliability.svg"}
 
 
 @pytest.mark.parametrize(

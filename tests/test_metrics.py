@@ -98,3 +98,26 @@ def test_average_precision_equals_its_definition(rows: list[tuple[bool, int]]) -
     scores = np.array([row[1] for row in rows], np.float64)
     # Thirty sums of doubles below 1.
     assert metrics.average_precision(positive, scores) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_weighted_mean_counts_each_class_by_its_clips() -> None:
+    counts = np.array([[3, 0, 0], [1, 0, 0], [0, 0, 0]])
+    assert metrics.weighted(np.array([0.8, 0.4, np.nan]), counts) == pytest.approx(0.7)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1, width=32)), min_size=1, max_size=300))
+def test_bins_hold_every_score_once_and_the_error_is_that_of_the_definition(
+    pairs: list[tuple[bool, float]],
+) -> None:
+    positive = np.array([there for there, _ in pairs])
+    scores = np.array([score for _, score in pairs])
+    bins = metrics.reliability(positive, scores)
+    assert sum(one.n for one in bins) == len(pairs)
+    wanted = 0.0
+    for number in range(15):
+        inside = [(there, score) for there, score in pairs if min(int(score * 15), 14) == number]
+        if inside:
+            score = sum(score for _, score in inside) / len(inside)
+            share = sum(there for there, _ in inside) / len(inside)
+            wanted += len(inside) / len(pairs) * abs(score - share)
+    assert metrics.calibration_error(bins) == pytest.approx(wanted, abs=1e-9)

@@ -1,18 +1,13 @@
-"""Delay against false alarms, a picture a label; the only door to matplotlib."""
+"""Delay against false alarms on validation streams, a picture a label."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-
+from model_build.plots.sheet import Sheet, save, sheet
 from model_build.thresholds import COUNTING, STEPS, Listener, Trial
 
 _OFF_SHARE = 0.7
 _GRID = range(STEPS // 16, STEPS, STEPS // 16)
-
-_log = logging.getLogger(__name__)
 
 
 def draw(listeners: Sequence[Listener], chosen: Sequence[Trial], folder: Path) -> list[Path]:
@@ -25,21 +20,14 @@ def draw(listeners: Sequence[Listener], chosen: Sequence[Trial], folder: Path) -
         chosen: What was chosen for each.
         folder: Made if it is not there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    # Ids in an SVG come from a random salt unless it is given, and its date from the clock.
-    mpl.rcParams["svg.hashsalt"] = "earshot"
-    paths = []
-    for listener, trial in zip(listeners, chosen, strict=True):
-        path = folder / f"delay-{listener.label.id}.svg"
-        _picture(listener, trial).savefig(path, metadata={"Date": None})
-        paths.append(path)
-        _log.info("%s", path)
-    return paths
+    return [
+        save(_picture(listener, trial), folder, f"delay-{listener.label.id}")
+        for listener, trial in zip(listeners, chosen, strict=True)
+    ]
 
 
-def _picture(listener: Listener, chosen: Trial) -> Figure:
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
+def _picture(listener: Listener, chosen: Trial) -> Sheet:
+    figure, axes = sheet(7, 4.5)
     for n, m in COUNTING[listener.label.impulsive]:
         trials = [listener.tried(on, _OFF_SHARE, n, m, 0) for on in _GRID]
         told = [trial for trial in trials if trial.delay_p50_s is not None]
