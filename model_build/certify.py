@@ -7,6 +7,7 @@ no recording, and the test's streams are not made before every threshold is sett
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from edge_agent.bundle import Bundle, load
 from edge_agent.classifier import Classifier
 from edge_agent.errors import BuildError
 from edge_agent.modelfile import Label, Thresholds
-from model_build import bundlefiles, streams, street
+from model_build import bundlefiles, site, streams, street
 from model_build.datasets import Clip, Skip
 from model_build.detection import Heard, listen
 from model_build.judgement import Judgement, judge
@@ -78,6 +79,7 @@ def certify(
     budget_per_day: float = BUDGET_PER_DAY,
     seed: int = 0,
     plan: Plan | None = None,
+    ambient: Path | None = None,
     write: bool = True,
 ) -> tuple[Certification, tuple[Listener, ...]]:
     """Choose a bundle's thresholds, judge them, and write them into its folder.
@@ -88,6 +90,7 @@ def certify(
         budget_per_day: False alarms that are allowed, all labels together.
         seed: Of all draws.
         plan: Of the street scenes; by default `PLAN`.
+        ambient: A folder of the user's own recordings in which no listed sound is heard.
         write: False leaves the bundle as it is.
 
     Returns:
@@ -102,9 +105,12 @@ def certify(
     _require_street(bundle)
     _require_recordings(data)
     corpus = street.corpus(data)
+    place = site.recordings(ambient) if ambient else site.Site()
     classifier = Classifier(bundle)
     validation = _Side(bundle, classifier)
-    scenes, free = _played(validation, "validation", corpus.validation, data, seed, plan, ())
+    scenes, free = _played(
+        validation, "validation", corpus.validation, data, seed, plan, (), place.validation
+    )
     listeners = tuple(Listener(label, at, scenes, free) for at, label in enumerate(bundle.labels))
     share = budget_per_day / len(bundle.labels)
     chosen = {}
@@ -117,7 +123,7 @@ def certify(
     labels = tuple(_with(label, chosen[label.id]) for label in bundle.labels)
     test = _Side(msgspec.structs.replace(bundle, labels=labels), classifier)
     extra, excluded = streams.evaluation_background(data)
-    test_scenes, test_free = _played(test, "test", corpus.test, data, seed, plan, extra)
+    test_scenes, test_free = _played(test, "test", corpus.test, data, seed, plan, extra, place.test)
     judged = judge(labels, test_scenes, test_free, budget_per_day)
     digests = "\n".join([*validation.digests, *test.digests])
     thresholds = Thresholds(
@@ -138,7 +144,7 @@ def certify(
         chosen=chosen,
         validation_hours=sum(stream.seconds for stream in free) / 3600,
         test=judged,
-        skipped=_once([*corpus.skipped, *validation.skipped, *test.skipped]),
+        skipped=_once([*corpus.skipped, *place.skipped, *validation.skipped, *test.skipped]),
         excluded=excluded,
     )
     return found, listeners
@@ -152,11 +158,13 @@ def _played(
     seed: int,
     plan: Plan,
     extra: Sequence[Clip],
+    own: Sequence[Path],
 ) -> tuple[tuple[Heard, ...], tuple[Heard, ...]]:
     streets = Streets(name, sounds, data, seed, plan)
     scenes = side.heard(streets.scenes())
     background = (*sounds.beds, *sounds.distractors, *extra)
-    free = side.heard(streams.event_free(name, background, data, seed, side.skipped))
+    made = streams.event_free(name, background, data, seed, side.skipped)
+    free = side.heard(chain(made, site.streams(own, side.skipped)))
     side.skipped += streets.skipped
     if not free:
         raise BuildError(

@@ -233,6 +233,11 @@ def evaluate(
     show_default=True,
     help="False alarms that are allowed, all labels together.",
 )
+@click.option(
+    "--ambient",
+    type=click.Path(path_type=Path),
+    help="A folder of your own recordings in which none of the sounds is heard.",
+)
 @_SEED
 @click.option("--plots", type=click.Path(path_type=Path), help="A folder for a picture a label.")
 @click.option("--dry-run", is_flag=True, help="Leave the bundle as it is.")
@@ -241,6 +246,7 @@ def certify(
     model: Path,
     data: Path,
     budget_per_day: float,
+    ambient: Path | None,
     seed: int,
     plots: Path | None,
     dry_run: bool,
@@ -259,7 +265,12 @@ def certify(
     from model_build import certify_report
 
     found, listeners = judge.certify(
-        model, data, budget_per_day=budget_per_day, seed=seed, write=not dry_run
+        model,
+        data,
+        budget_per_day=budget_per_day,
+        seed=seed,
+        ambient=ambient,
+        write=not dry_run,
     )
     if plots:
         from model_build.plots.delay import draw
