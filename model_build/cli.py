@@ -307,5 +307,16 @@ def main() -> None:
     try:
         cli()
     except EarshotError as error:
-        print(f"model-build: {error.message}\n  {error.hint}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(error.message, error.hint)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _refuse(
+            f"{error.filename}: {error.strerror}",
+            "Check the path, who may read and write it, and the space that is left there.",
+        )
+
+
+def _refuse(message: str, hint: str) -> None:
+    print(f"model-build: {message}\n  {hint}", file=sys.stderr)
+    sys.exit(2)

@@ -183,6 +183,24 @@ def test_the_command_tells_its_mistakes_in_two_lines(tmp_path: Path) -> None:
     assert "holds no recordings" in done.stderr
 
 
+def test_a_place_that_cannot_be_written_is_told_in_two_lines(tmp_path: Path) -> None:
+    # A file where a folder is wanted: that stops root, too.
+    (tmp_path / "file").touch()
+    code = "from model_build.cli import main; main()"
+    clips = toy_streets.noise(1.0, 1)
+    toy_streets.write(tmp_path / "clips" / "one.wav", clips)
+    (tmp_path / "clips.csv").write_text("path,label\nclips/one.wav,siren\n")
+    arguments = ["evaluate", "models/street", "--manifest", str(tmp_path / "clips.csv")]
+    arguments += ["--root", str(tmp_path), "--plots", str(tmp_path / "file" / "plots")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    told = done.stderr.strip().splitlines()[-2:]
+    assert told[0] == f"model-build: {tmp_path / 'file' / 'plots'}: Not a directory"
+    assert "who may read and write it" in told[1]
+
+
 def test_the_command_prints_figures_and_writes_pictures(
     bundle: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
