@@ -102,8 +102,8 @@ def certify(
     """
     plan = plan or PLAN
     bundle = load(model)
-    _require_street(bundle)
-    _require_recordings(data)
+    require_street(bundle)
+    require_recordings(data)
     corpus = street.corpus(data)
     place = site.recordings(ambient) if ambient else site.Site()
     classifier = Classifier(bundle)
@@ -182,7 +182,8 @@ def _once(skipped: Iterable[Skip]) -> tuple[Skip, ...]:
     return tuple({skip.path: skip for skip in skipped}.values())
 
 
-def _require_street(bundle: Bundle) -> None:
+def require_street(bundle: Bundle) -> None:
+    """Raise BuildError for a model of other labels."""
     found = tuple(label.id for label in bundle.labels)
     if found != street.LABELS:
         raise BuildError(
@@ -191,7 +192,8 @@ def _require_street(bundle: Bundle) -> None:
         )
 
 
-def _require_recordings(data: Path) -> None:
+def require_recordings(data: Path) -> None:
+    """Raise BuildError for a folder without any of the street's sets."""
     if not any((data / f"{name}.csv").is_file() for name in street.SETS):
         raise BuildError(
             f"{data}: holds no recordings (no {street.SETS[0]}.csv or other manifest)",

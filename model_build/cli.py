@@ -298,6 +298,30 @@ def _require(what: str, *packages: str) -> None:
             )
 
 
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@_DATA
+@_SEED
+@click.option("--plots", type=click.Path(path_type=Path), help="A folder for a picture each.")
+@_JSON
+def robustness(model: Path, data: Path, seed: int, plots: Path | None, as_json: bool) -> None:
+    """Judge a bundle by test scenes at other levels, in noise, clipped, through worse microphones.
+
+    \b
+    model-build robustness models/street --data ../shared/data --plots plots
+    """
+    _require("robustness", "scipy", "sed_scores_eval", *(["matplotlib"] if plots else []))
+    from model_build import robustness as judge
+    from model_build import robustness_report
+
+    found = judge.robustness(model, data, seed=seed)
+    if plots:
+        from model_build.plots.curves import draw
+
+        draw(found, plots)
+    print(robustness_report.as_json(found) if as_json else robustness_report.as_text(found))
+
+
 def main() -> None:
     """Run the command line; what the user can mend ends with two lines and exit code 2."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

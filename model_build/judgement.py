@@ -56,7 +56,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     scene_hours: float
 
 
-class _Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one true event."""
 
     snr_db: float
@@ -82,9 +82,9 @@ def judge(
     areas = psds(scenes, [label.id for label in labels])
     told_free = [span for stream in free for span in stream.spans]
     by_label: dict[str, LabelJudgement] = {}
-    outcomes: list[_Outcome] = []
+    outcomes: list[Outcome] = []
     for label in labels:
-        counts, of_label = _compared(label, scenes)
+        counts, of_label = compared(label, scenes)
         false = [span for span in told_free if span.label == label.id]
         outcomes += of_label
         by_label[label.id] = LabelJudgement(
@@ -112,9 +112,10 @@ def judge(
     )
 
 
-def _compared(label: Label, scenes: Sequence[Heard]) -> tuple[Counts, list[_Outcome]]:
+def compared(label: Label, scenes: Sequence[Heard]) -> tuple[Counts, list[Outcome]]:
+    """What became of a label's events: counted, and one by one in the order of the scenes."""
     counts: list[Counts] = []
-    outcomes: list[_Outcome] = []
+    outcomes: list[Outcome] = []
     for scene in scenes:
         truth = [event for event in scene.truth if event.label == label.id]
         told = [span for span in scene.spans if span.label == label.id]
@@ -124,14 +125,14 @@ def _compared(label: Label, scenes: Sequence[Heard]) -> tuple[Counts, list[_Outc
     return summed(counts), outcomes
 
 
-def _outcomes(truth: Sequence[TrueEvent], told: Sequence[Span], right: set[int]) -> list[_Outcome]:
+def _outcomes(truth: Sequence[TrueEvent], told: Sequence[Span], right: set[int]) -> list[Outcome]:
     return [
-        _Outcome(snr_db=event.snr_db, right=at in right, delay_s=delay)
+        Outcome(snr_db=event.snr_db, right=at in right, delay_s=delay)
         for at, (event, delay) in enumerate(zip(truth, delays_s(truth, told), strict=True))
     ]
 
 
-def _by_snr(outcomes: Sequence[_Outcome]) -> dict[str, float | None]:
+def _by_snr(outcomes: Sequence[Outcome]) -> dict[str, float | None]:
     shares: dict[str, float | None] = {}
     for snr_db in TEST_SNRS_DB:
         right = [outcome.right for outcome in outcomes if outcome.snr_db == snr_db]
@@ -139,6 +140,6 @@ def _by_snr(outcomes: Sequence[_Outcome]) -> dict[str, float | None]:
     return shares
 
 
-def _delay(outcomes: Sequence[_Outcome]) -> Delay:
+def _delay(outcomes: Sequence[Outcome]) -> Delay:
     delays = [outcome.delay_s for outcome in outcomes if outcome.delay_s is not None]
     return Delay(n=len(delays), p50_s=percentile(delays, 50), p95_s=percentile(delays, 95))
