@@ -7,6 +7,7 @@ data sets; a clip without either is its own group.
 
 import csv
 import hashlib
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,6 +16,12 @@ import msgspec
 import numpy as np
 
 from edge_agent.errors import BuildError
+
+_READ = ("path", "label", "fold", "freesound_id", "group")
+# What our own manifests tell people.
+_TOLD = ("seconds", "peak_dbfs", "rms_dbfs", "teacher_hears")
+
+_log = logging.getLogger(__name__)
 
 
 class Clip(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +120,11 @@ def _check_columns(path: Path, rows: Sequence[dict[str, str]]) -> None:
         raise BuildError(
             f"{path}: no column `{missing[0]}`, only {', '.join(rows[0])}",
             hint="The first line must name the columns `path` and `label`; `fold` is optional.",
+        )
+    unread = [str(name) for name in rows[0] if name not in (*_READ, *_TOLD)]
+    if unread:
+        _log.warning(
+            "%s: not read: column %s; known are %s", path, ", ".join(unread), ", ".join(_READ)
         )
 
 

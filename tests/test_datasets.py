@@ -62,6 +62,16 @@ def test_a_manifest_without_its_columns_names_the_missing_one(tmp_path: Path) ->
         read_manifest(path, tmp_path)
 
 
+def test_a_column_that_nothing_reads_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = _manifest(tmp_path, "path,label,folds,seconds\na.wav,siren,1,4\n", "a.wav")
+    assert read_manifest(path, tmp_path).clips[0].fold is None
+    assert caplog.messages == [
+        f"{path}: not read: column folds; known are path, label, fold, freesound_id, group"
+    ]
+
+
 def test_an_empty_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="has no rows"):
         read_manifest(_manifest(tmp_path, "path,label\n"), tmp_path)

@@ -76,6 +76,19 @@ def test_a_clip_is_given_the_label_that_the_street_would_give(clips: Path) -> No
     assert found.accuracy == np.mean([guess == truth for truth, guess in enumerate(wanted)])
 
 
+def test_a_manifest_may_mix_rates(clips: Path) -> None:
+    rates = (16000, 44100, 48000)
+    for rate in rates:
+        t = np.arange(rate) / rate
+        sound = (0.3 * np.sin(2 * np.pi * 900 * t)).astype(np.float32)
+        _write(clips / f"{rate}.wav", sound, rate)
+    rows = [f"{rate}.wav,siren,{rate}" for rate in rates]
+    manifest = _manifest(clips, *rows, "noise.wav,dog_bark,1")
+    told = [evaluate(MODEL, manifest, clips, fold=rate).reliability for rate in rates]
+    means = [sum(one.n * one.score for one in bins) for bins in told]
+    assert means[1:] == pytest.approx(means[:1] * 2, abs=0.03)
+
+
 def test_only_labels_that_manifest_and_model_share_compete(clips: Path) -> None:
     found = evaluate(MODEL, _manifest(clips, "noise.wav,siren,1"), clips)
     assert found.labels == ("siren",)
