@@ -48,7 +48,6 @@ _YAMNET = click.option(
     type=click.Path(path_type=Path),
     help="Learn from this teacher, too: a YAMNet .tflite with embeddings.",
 )
-_QUICK = click.option("--quick", is_flag=True, help="Two epochs: shows the path, not the figures.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one object, nothing else.")
 
 
@@ -64,10 +63,7 @@ def cli() -> None:
 @_CACHE
 @_SEED
 @_YAMNET
-@_QUICK
-def train(
-    network: str, data: Path, cache: Path, seed: int, yamnet: Path | None, quick: bool
-) -> None:
+def train(network: str, data: Path, cache: Path, seed: int, yamnet: Path | None) -> None:
     """Train a street network; an interrupted run goes on where it stopped.
 
     \b
@@ -77,7 +73,7 @@ def train(
     from model_build.runs import train_street
 
     typed = _typed("train", network, seed, yamnet)
-    train_street(network, data, cache, seed, typed, yamnet_file=yamnet, quick=quick)
+    train_street(network, data, cache, seed, typed, yamnet_file=yamnet)
 
 
 @cli.command()
@@ -85,7 +81,6 @@ def train(
 @_DATA
 @_CACHE
 @_SEED
-@_QUICK
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -104,7 +99,6 @@ def quantise(
     data: Path,
     cache: Path,
     seed: int,
-    quick: bool,
     out: Path,
     legacy_python: Path,
 ) -> None:
@@ -119,7 +113,7 @@ def quantise(
     from model_build.release import bundle_street
 
     typed = _typed("quantise", network, seed)
-    bundle = bundle_street(network, data, cache, seed, out, legacy_python, typed, quick=quick)
+    bundle = bundle_street(network, data, cache, seed, out, legacy_python, typed)
     for metric in bundle.record.metrics:
         print(f"{metric.value:6.2f}  {metric.metric} ({metric.split})")
     print(f"{out}: {bundle.record.model_bytes} bytes, sha256 {bundle.model_sha256}")

@@ -38,8 +38,6 @@ def bundle_street(
     out: Path,
     legacy_python: Path,
     command: str,
-    *,
-    quick: bool = False,
 ) -> Bundle:
     """Convert a trained network, pass it through all gates, measure it and write its bundle.
 
@@ -53,14 +51,11 @@ def bundle_street(
         out: The bundle's folder.
         legacy_python: An interpreter with tflite-runtime 2.14.
         command: What the user typed, for the figures.
-        quick: Take the quick run.
 
     Raises:
         BuildError: There is no such run, or a gate refuses the network.
     """
-    run, trained, (calibration, *weights) = runs.finished(
-        runs.folder(name, cache, seed, quick=quick), name
-    )
+    run, trained, (calibration, *weights) = runs.finished(runs.folder(name, cache, seed), name)
     model = conversion.convert_int8(name, weights, len(street.LABELS), calibration)
     weights = _unbiased(name, trained, weights, model, calibration)
     model = conversion.convert_int8(name, weights, len(street.LABELS), calibration)

@@ -15,7 +15,6 @@ from model_build.datasets import Clip, list_sha256
 from model_build.school import School, attended
 from model_build.teacher import Head
 
-QUICK_EPOCHS = 2
 _CALIBRATION = 400
 _ESC50 = "https://github.com/karolpiczak/ESC-50"
 _TERMS = {
@@ -39,9 +38,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     data: tuple[DataSet, ...]
 
 
-def folder(name: str, cache: Path, seed: int, *, quick: bool) -> Path:
+def folder(name: str, cache: Path, seed: int) -> Path:
     """Where a run keeps its state, its weights and its record."""
-    return cache / "street" / (f"{name}-{seed}" + ("-quick" if quick else ""))
+    return cache / "street" / f"{name}-{seed}"
 
 
 def train_street(
@@ -52,7 +51,6 @@ def train_street(
     command: str,
     *,
     yamnet_file: Path | None = None,
-    quick: bool = False,
 ) -> Run:
     """Train a network on street mixtures; what an interrupted run left is taken up.
 
@@ -63,22 +61,17 @@ def train_street(
         seed: Of everything random.
         command: What the user typed, for the record.
         yamnet_file: The teacher, for a network that learns from one.
-        quick: Two epochs only: to see the path, not the figures.
     """
-    place = folder(name, cache, seed, quick=quick)
+    place = folder(name, cache, seed)
     corpus = street.corpus(data)
     settings = networks.NETWORKS[name].frontend
     plan = plans.PLANS[name] if yamnet_file is None else plans.TAUGHT
-    if quick:
-        plan = msgspec.structs.replace(plan, epochs=QUICK_EPOCHS)
     # A run without a teacher must not be taken up by one with.
     state = place if yamnet_file is None else place / "taught"
     school = None
     if yamnet_file is not None:
         # UrbanSound8K's school, so that one serves both: it leaves out the street's test as well.
-        school = attended(
-            name, tasks.URBANSOUND8K, data, settings, yamnet_file, cache, seed, quick=quick
-        )
+        school = attended(name, tasks.URBANSOUND8K, data, settings, yamnet_file, cache, seed)
     mixer = street.Mixer(corpus.train, data, settings, cache)
     if school is None:
         own = train.standardised(settings, mixer.training, seed)

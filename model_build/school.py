@@ -50,8 +50,6 @@ def attended(
     teacher: Path,
     cache: Path,
     seed: int,
-    *,
-    quick: bool = False,
 ) -> School:
     """Pretrain a network, or take up what an earlier run left.
 
@@ -63,7 +61,6 @@ def attended(
         teacher: A YAMNet with embeddings.
         cache: For features, embeddings, and the state of the run.
         seed: Of everything random.
-        quick: Two epochs only.
     """
     ears = Yamnet(teacher)
     levels = msgspec.structs.replace(settings, kind="logmel")
@@ -71,10 +68,9 @@ def attended(
     patches = features.patches(clips, data, levels, cache)
     heard = yamnet.embeddings(clips, data, levels, ears, cache)
     labels = sorted({clip.label for clip in clips if clip.origin in _NAMED})
-    folder = cache / "school" / (f"{task.id}-{name}-{seed}" + ("-quick" if quick else ""))
-    plan = msgspec.structs.replace(distil.PLAN, epochs=2) if quick else distil.PLAN
+    folder = cache / "school" / f"{task.id}-{name}-{seed}"
     network, own = distil.pretrained(
-        name, patches, heard, tuple(labels), settings, plan, seed, folder
+        name, patches, heard, tuple(labels), settings, distil.PLAN, seed, folder
     )
     return School(
         network=network,
