@@ -12,22 +12,27 @@ import msgspec
 
 from edge_agent.bundle import Bundle, load
 from edge_agent.classifier import Classifier
-from edge_agent.modelfile import Certificate, Label, ModelFile, Thresholds
+from edge_agent.modelfile import Certificate, Label, Metric, ModelFile, Thresholds
 from model_build.cards import card
 
 
-def with_thresholds(bundle: Bundle, labels: Sequence[Label], thresholds: Thresholds) -> Bundle:
-    """Give the bundle in its folder other thresholds and its card anew; nothing else changes.
+def with_thresholds(
+    bundle: Bundle, labels: Sequence[Label], thresholds: Thresholds, metrics: Sequence[Metric]
+) -> Bundle:
+    """Give the bundle in its folder other thresholds, and figures and card anew; nothing else.
 
     Args:
         bundle: As the agent reads it.
         labels: The same in the same order, with their thresholds.
         thresholds: What they were chosen for.
+        metrics: All figures of the bundle.
 
     Raises:
         BundleError: The agent refuses what would be written.
     """
-    record = msgspec.structs.replace(bundle.record, labels=tuple(labels), thresholds=thresholds)
+    record = msgspec.structs.replace(
+        bundle.record, labels=tuple(labels), thresholds=thresholds, metrics=tuple(metrics)
+    )
     contents = {
         name: (bundle.folder / name).read_bytes()
         for name in ("model.tflite", "golden.npz", "certificate.json")

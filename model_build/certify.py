@@ -16,7 +16,7 @@ from edge_agent.bundle import Bundle, load
 from edge_agent.classifier import Classifier
 from edge_agent.errors import BuildError
 from edge_agent.modelfile import Label, Thresholds
-from model_build import bundlefiles, site, streams, street
+from model_build import bundlefiles, certify_metrics, site, streams, street
 from model_build.datasets import Clip, Skip
 from model_build.detection import Heard, listen
 from model_build.judgement import Judgement, judge
@@ -80,6 +80,7 @@ def certify(
     seed: int = 0,
     plan: Plan | None = None,
     ambient: Path | None = None,
+    command: str = "model-build certify",
     write: bool = True,
 ) -> tuple[Certification, tuple[Listener, ...]]:
     """Choose a bundle's thresholds, judge them, and write them into its folder.
@@ -91,6 +92,7 @@ def certify(
         seed: Of all draws.
         plan: Of the street scenes; by default `PLAN`.
         ambient: A folder of the user's own recordings in which no listed sound is heard.
+        command: What the user typed, for the card.
         write: False leaves the bundle as it is.
 
     Returns:
@@ -134,7 +136,8 @@ def certify(
         proven=judged.alarms.proven,
     )
     if write:
-        bundlefiles.with_thresholds(bundle, labels, thresholds)
+        metrics = certify_metrics.renewed(bundle.record.metrics, judged, seed, command)
+        bundlefiles.with_thresholds(bundle, labels, thresholds, metrics)
     found = Certification(
         model=bundle.name,
         model_sha256=bundle.model_sha256,

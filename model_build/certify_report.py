@@ -6,6 +6,8 @@ from model_build.certify import Certification
 from model_build.false_alarms import CONFIDENCE, hours_needed
 from model_build.judgement import LabelJudgement
 
+_MOST_MISTAKES = 12
+
 
 def as_json(found: Certification) -> str:
     """One object on one line."""
@@ -14,7 +16,8 @@ def as_json(found: Certification) -> str:
 
 def as_text(found: Certification) -> str:
     """Figures with what they rest on, a table of labels, and what was skipped."""
-    return "\n".join([*_head(found), "", *_table(found), "", *_lists(found)]).rstrip()
+    parts = (_head(found), _table(found), _mistakes(found), _lists(found))
+    return "\n\n".join("\n".join(part) for part in parts if part)
 
 
 def _head(found: Certification) -> list[str]:
@@ -68,6 +71,13 @@ def _row(found: Certification, label: str, width: int) -> str:
 def _delays(row: LabelJudgement) -> str:
     values = (row.delay.p50_s, row.delay.p95_s)
     return "  ".join(f"{'-' if value is None else f'{value:.2f}':>6}" for value in values)
+
+
+def _mistakes(found: Certification) -> list[str]:
+    return [
+        f"{mistake.told} told, {mistake.heard or 'background alone'} heard: {mistake.n} times"
+        for mistake in found.test.mistakes[:_MOST_MISTAKES]
+    ]
 
 
 def _lists(found: Certification) -> list[str]:

@@ -264,6 +264,8 @@ def certify(
         budget_per_day=budget_per_day,
         seed=seed,
         ambient=ambient,
+        command=f"model-build certify {model.name} --budget-per-day {budget_per_day:g} "
+        f"--seed {seed}" + (f" --ambient {ambient.name}" if ambient else ""),
         write=not dry_run,
     )
     if plots:

@@ -1,5 +1,6 @@
 """What a bundle's thresholds give on streams with a known truth: found, missed, late, false."""
 
+from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -41,6 +42,15 @@ class LabelJudgement(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that false events lasted on event-free sound."""
 
 
+class Mistake(msgspec.Struct, frozen=True, kw_only=True):
+    """Events of a label that were told in the scenes and not true."""
+
+    told: str
+    heard: str | None
+    """The label that was there the longest meanwhile; None for background alone."""
+    n: int
+
+
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """All figures of the test streams."""
 
@@ -54,6 +64,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     alarms: Alarms
     """Of all labels together."""
     scene_hours: float
+    mistakes: tuple[Mistake, ...]
+    """The most frequent first."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +121,7 @@ def judge(
         delay=_delay(outcomes),
         alarms=false_alarms.counted(len(told_free), hours, budget_per_day),
         scene_hours=sum(scene.seconds for scene in scenes) / 3600,
+        mistakes=mistakes(labels, scenes),
     )
 
 
@@ -123,6 +136,31 @@ def compared(label: Label, scenes: Sequence[Heard]) -> tuple[Counts, list[Outcom
         counts.append(Counts(true=len(truth), told=len(told), right=len(right)))
         outcomes += _outcomes(truth, told, right)
     return summed(counts), outcomes
+
+
+def mistakes(labels: Sequence[Label], scenes: Sequence[Heard]) -> tuple[Mistake, ...]:
+    """Told events that are not right, by what they were told as and what was heard."""
+    counts: Counter[tuple[str, str | None]] = Counter()
+    for scene in scenes:
+        for label in labels:
+            truth = [event for event in scene.truth if event.label == label.id]
+            told = [span for span in scene.spans if span.label == label.id]
+            right = {at for _, at in matched(truth, told, impulsive=label.impulsive)}
+            wrong = (span for at, span in enumerate(told) if at not in right)
+            counts.update((label.id, _heard_in(span, scene.truth)) for span in wrong)
+    return tuple(Mistake(told=told, heard=heard, n=n) for (told, heard), n in counts.most_common())
+
+
+def _heard_in(span: Span, truth: Sequence[TrueEvent]) -> str | None:
+    """The label of the event that a span shares most time with."""
+    shared_s, label = max(
+        (
+            (min(span.offset_s, event.offset_s) - max(span.onset_s, event.onset_s), event.label)
+            for event in truth
+        ),
+        default=(-1.0, ""),
+    )
+    return label if shared_s >= 0 else None
 
 
 def _outcomes(truth: Sequence[TrueEvent], told: Sequence[Span], right: set[int]) -> list[Outcome]:

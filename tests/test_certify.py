@@ -62,7 +62,28 @@ def test_only_thresholds_and_the_card_change(
         "proven": False,
     }
     old.pop("thresholds", None)
+    kept, renewed = (
+        [one for one in record.pop("metrics") if not one["command"].startswith("model-build cert")]
+        for record in (old, new)
+    )
+    assert renewed == kept
     assert new == old
+
+
+def test_the_figures_of_the_streams_are_in_the_card_once(
+    certified: tuple[Certification, tuple[Listener, ...]], bundle: Path, data: Path
+) -> None:
+    found, _ = certified
+    certify(bundle, data, plan=PLAN, command="model-build certify again")
+    metrics = {one.metric: one for one in load(bundle).record.metrics}
+    assert metrics["event-based macro F1, %"].value == round(100 * found.test.macro_f1, 3)
+    assert metrics["event-based macro F1, %"].command == "model-build certify again"
+    assert not any(one.command == "model-build certify" for one in metrics.values())
+    card = (bundle / "MODEL_CARD.md").read_text()
+    for mistake in found.test.mistakes[:3]:
+        told = f"{mistake.told} told, {mistake.heard or 'background alone'} heard"
+        assert card.count(f"{told} | **{mistake.n}**") == 1
+    certify(bundle, data, plan=PLAN)
 
 
 def test_the_agent_takes_the_bundle_and_its_card_tells_the_budget(

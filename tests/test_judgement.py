@@ -11,10 +11,10 @@ from edge_agent.bundle import Bundle, load
 from edge_agent.frontend import Patches
 from edge_agent.records import Samples
 from model_build import street
-from model_build.detection import Heard, listen
-from model_build.judgement import Judgement, judge
+from model_build.detection import Heard, Span, listen
+from model_build.judgement import Judgement, Mistake, judge, mistakes
 from model_build.scenes import Plan, Streets
-from model_build.streams import Stream, event_free
+from model_build.streams import Stream, TrueEvent, event_free
 from tests import toy_streets
 
 
@@ -91,6 +91,34 @@ def test_who_hears_nothing_finds_nothing_and_raises_nothing(bundle: Bundle, data
     assert (judged.macro_f1, judged.psds, judged.alarms.count) == (0.0, 0.0, 0)
     assert (judged.delay.n, judged.delay.p50_s) == (0, None)
     assert {row.precision for row in judged.labels.values()} == {None}
+    assert judged.mistakes == ()
+
+
+def test_a_mistake_names_what_was_truly_heard(bundle: Bundle) -> None:
+    truth = (
+        TrueEvent(label="siren", onset_s=1, offset_s=3, snr_db=0, path=""),
+        TrueEvent(label="drilling", onset_s=2.5, offset_s=9, snr_db=0, path=""),
+        TrueEvent(label="siren", onset_s=20, offset_s=21, snr_db=0, path=""),
+    )
+    told = [
+        ("siren", 1.1, 3.1),
+        ("alarm", 1.0, 3.2),
+        ("jackhammer", 2.9, 8.0),
+        ("jackhammer", 40.0, 41.0),
+        ("alarm", 1.0, 2.9),
+        ("siren", 30.0, 31.0),
+    ]
+    spans = tuple(
+        Span(label=label, onset_s=onset, offset_s=offset, told_s=onset + 1)
+        for label, onset, offset in told
+    )
+    scene = Heard(name="scene", seconds=60, truth=truth, predictions=(), spans=spans)
+    assert mistakes(bundle.labels, [scene]) == (
+        Mistake(told="alarm", heard="siren", n=2),
+        Mistake(told="jackhammer", heard="drilling", n=1),
+        Mistake(told="jackhammer", heard=None, n=1),
+        Mistake(told="siren", heard=None, n=1),
+    )
 
 
 @pytest.mark.data
