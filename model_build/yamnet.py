@@ -13,7 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from edge_agent.config import FrontendSettings
 from edge_agent.errors import BuildError
-from edge_agent.frontend import Patches
+from edge_agent.frontend import Patches, fingerprint
 from edge_agent.records import Samples
 from model_build import features
 from model_build.datasets import Clip
@@ -96,6 +96,18 @@ def embeddings(
     if settings.rate != RATE or front.span < SAMPLES:
         raise ValueError(f"{front.span} samples at {settings.rate} Hz: YAMNet needs more")
     inset = (front.span - SAMPLES) // 2
+    kept = cache / f"yamnet-{yamnet.sha256[:8]}-{fingerprint(features.raw(settings))[:12]}"
+    kept.mkdir(parents=True, exist_ok=True)
+
+    def remembered(samples: Samples) -> Samples:
+        """Kept by sound: the same recordings are asked for in many lists."""
+        path = kept / f"{hashlib.sha256(samples.tobytes()).hexdigest()}.npy"
+        if not path.is_file():
+            partial = path.with_suffix(".partial.npy")
+            np.save(partial, compute(samples).astype(np.float16))
+            partial.replace(path)
+        rows: Samples = np.load(path, allow_pickle=False)
+        return rows
 
     def compute(samples: Samples) -> Samples:
         samples = features.looped(samples, front.span)
@@ -104,4 +116,4 @@ def embeddings(
         starts = range(inset, len(samples) - front.span + inset + 1, front.hop)
         return np.sqrt([yamnet.embedding(samples[at : at + SAMPLES]) for at in starts])
 
-    return features.cached(f"yamnet-{yamnet.sha256[:8]}", clips, root, settings, cache, compute)
+    return features.cached(f"yamnet-{yamnet.sha256[:8]}", clips, root, settings, cache, remembered)

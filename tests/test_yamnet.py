@@ -36,8 +36,8 @@ def test_another_file_is_refused_in_words(
     assert "1024 embeddings" in refused.value.hint
 
 
-def test_it_hears_each_patch_at_one_level(
-    data_root: Path, teacher_root: Path, tmp_path: Path
+def test_it_hears_each_patch_at_one_level_and_each_recording_once(
+    data_root: Path, teacher_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ears = Yamnet(teacher_root / "yamnet.tflite")
     manifest = read_manifest(data_root / "speech.csv", data_root)
@@ -53,6 +53,9 @@ def test_it_hears_each_patch_at_one_level(
     begin = 2 * 12 * 320 + 232
     wanted = np.sqrt(ears.embedding(sound[begin : begin + yamnet.SAMPLES]))
     assert heard.rows[2] == pytest.approx(wanted, abs=2e-3)
+    monkeypatch.delattr(Yamnet, "embedding")
+    again = yamnet.embeddings(clips[::-1], data_root, SETTINGS, ears, tmp_path)
+    assert np.array_equal(again.rows[again.starts[1] :], heard.rows[: heard.starts[1]])
 
 
 def test_a_head_tells_two_sounds_apart_that_differ_in_a_tenth_of_the_values() -> None:
