@@ -29,6 +29,7 @@ from edge_agent.records import Message
 
 Version: TypeAlias = Literal["5", "3.1.1"]
 
+_UNSPECIFIED = 0x80
 _PROTOCOLS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 # Properties of CONNACK, by MQTT 5.0 section 3.2.2.3, and what holds where they are absent.
 _RECEIVE_MAXIMUM = 65535
@@ -234,7 +235,10 @@ class Connection:
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
-        self._append(Lost(code=reason.value, name=str(reason)))
+        # paho's word for a connection that ended without one.
+        silent = reason.value == _UNSPECIFIED
+        name = "the connection was closed without a reason" if silent else str(reason)
+        self._append(Lost(code=reason.value, name=name))
 
     def _on_publish(
         self,

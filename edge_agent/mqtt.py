@@ -352,7 +352,9 @@ class MqttOutput:
 
     def _on_delivered(self, sent: _Sent, answer: Answered) -> None:
         self._tries = 0
-        self._logged_error = None
+        if self._logged_error is not None:
+            _log.info("broker %s:%d: delivering again", self._config.host, self._config.port)
+            self._logged_error = None
         self._pause_s = 0.0
         self._rests.pop(sent.message.topic, None)
         if answer.code == _NO_SUBSCRIBERS:

@@ -219,8 +219,10 @@ def test_nothing_is_lost_when_the_broker_is_restarted_again_and_again(
     tmp_path: Path,
     brokers: Callable[..., Mosquitto],
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
     version: str,
 ) -> None:
+    caplog.set_level("INFO", "edge_agent.mqtt")
     # The back-off is judged elsewhere; here it would only make ten restarts long.
     monkeypatch.setattr("edge_agent.mqtt.BACK_OFF_S", 0.3)
     # A killed mosquitto loses some of what it has acknowledged for a subscriber that is away
@@ -256,6 +258,9 @@ def test_nothing_is_lost_when_the_broker_is_restarted_again_and_again(
         assert not agent.thread.is_alive()
         wait_for(lambda: set(heard(subscriber)) >= agent.script.told, "the rest arrives", 10)
         assert set(heard(subscriber)) == agent.script.told
+    told = [message.partition(": ")[2] for message in caplog.messages]
+    assert told.count("delivering again") == 10
+    assert not any("Unspecified" in message for message in told)
 
 
 def test_an_agent_starts_without_a_broker_and_delivers_when_it_comes(
