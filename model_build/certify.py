@@ -22,7 +22,7 @@ from model_build.detection import Heard, listen
 from model_build.judgement import Judgement, judge
 from model_build.scenes import Plan, Streets
 from model_build.streams import Stream
-from model_build.thresholds import Listener, Trial
+from model_build.thresholds import Listener, Trial, allotted
 
 BUDGET_PER_DAY = 10.0
 # 32 events a label and side, eight at each SNR: a step of recall is three points.
@@ -39,12 +39,14 @@ class Certification(msgspec.Struct, frozen=True, kw_only=True):
     """Of the network, which stays as it was."""
     seed: int
     budget_per_day: float
-    """For all labels together; each has an equal share."""
+    """For all labels together."""
     thresholds: Thresholds
     chosen: dict[str, Trial]
     """By label, as found on validation."""
     validation_hours: float
     """Of event-free sound."""
+    allowed: int
+    """Alarms that the budget allows in them, all labels together."""
     test: Judgement
     skipped: tuple[Skip, ...]
     """Recordings that could not be used."""
@@ -114,13 +116,14 @@ def certify(
         validation, "validation", corpus.validation, data, seed, plan, (), place.validation
     )
     listeners = tuple(Listener(label, at, scenes, free) for at, label in enumerate(bundle.labels))
-    share = budget_per_day / len(bundle.labels)
-    chosen = {}
-    for label, listener in zip(bundle.labels, listeners, strict=True):
-        chosen[label.id] = trial = listener.chosen(share)
+    hours = sum(stream.seconds for stream in free) / 3600
+    allowed = int(budget_per_day / 24 * hours)
+    trials = allotted(listeners, allowed)
+    chosen = {label.id: trial for label, trial in zip(bundle.labels, trials, strict=True)}
+    for name, trial in chosen.items():
         _log.info(
             "%s: on %.3f, off %.3f, %d of %d, %d alarms on validation",
-            *(label.id, trial.on, trial.off, trial.n, trial.m, trial.alarms),
+            *(name, trial.on, trial.off, trial.n, trial.m, trial.alarms),
         )
     labels = tuple(_with(label, chosen[label.id]) for label in bundle.labels)
     test = _Side(msgspec.structs.replace(bundle, labels=labels), classifier)
@@ -145,7 +148,8 @@ def certify(
         budget_per_day=budget_per_day,
         thresholds=thresholds,
         chosen=chosen,
-        validation_hours=sum(stream.seconds for stream in free) / 3600,
+        validation_hours=hours,
+        allowed=allowed,
         test=judged,
         skipped=_once([*corpus.skipped, *place.skipped, *validation.skipped, *test.skipped]),
         excluded=excluded,

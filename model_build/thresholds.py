@@ -1,12 +1,15 @@
 """Thresholds for a budget of false alarms, chosen on validation streams alone.
 
-For each way of counting patches (N of M) and each distance of `off` below `on`, `on` goes down the
-grid of the int8 scores to the smallest value with which the agent tells no more events on
-event-free sound than the label's share of the budget. That value and two above it are tried in the
-street scenes, and the one wins that serves best there: events told in time, without telling others,
-and with the right extent. A higher one than the smallest wins only if it does better: background
-that stays above a low `off` never lets an event end, and other sounds of the street are no
-background.
+For each number of alarms that a label might be allowed, each way of counting patches (N of M) and
+each distance of `off` below `on`, `on` goes down the grid of the int8 scores to the smallest value
+with which the agent tells no more events on event-free sound. That value and two above it are tried
+in the street scenes, and the one wins that serves best there: events told in time, without telling
+others, and with the right extent. A higher one than the smallest wins only if it does better:
+background that stays above a low `off` never lets an event end, and other sounds of the street are
+no background.
+
+The alarms that the budget allows then go to the labels where they do most good: a label that the
+background never resembles needs none, and one loud stranger does not silence another.
 """
 
 import math
@@ -32,6 +35,8 @@ COUNTING = {True: ((1, 1), (2, 3)), False: ((1, 1), (2, 3), (3, 4), (4, 6))}
 _ALARM_S = 60.0
 _OFF_SHARES = (0.5, 0.7, 0.9)
 _LIFTS = (0, 16, 48)
+# Alarms that a label may be allowed; every number would take long for little.
+_LEVELS = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144)
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,8 +48,6 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     m: int
     alarms: int
     """On event-free sound; one that lasts counts again each minute."""
-    within: bool
-    """No more than the share of the budget."""
     counts: Counts
     """In the street scenes."""
     told_in_time: int
@@ -57,6 +60,30 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         all_of = self.counts.true + self.counts.told
         in_time = (self.told_in_time + self.told_in_event) / all_of if all_of else 0.0
         return in_time + (self.counts.f1 or 0.0)
+
+
+def allotted(listeners: Sequence["Listener"], allowed: int) -> tuple[Trial, ...]:
+    """A trial for each label, worth the most together with at most so many alarms in all.
+
+    Where not even the fewest alarms of every label are within, those are taken.
+    """
+    levels = [level for level in _LEVELS if level <= allowed]
+    options = [[listener.chosen(level) for level in levels] for listener in listeners]
+    most = max(allowed, sum(trials[0].alarms for trials in options))
+    # By alarms spent so far: the best that they bought.
+    best: dict[int, tuple[float, tuple[Trial, ...]]] = {0: (0.0, ())}
+    for at, trials in enumerate(options):
+        # What the labels still to come cannot do without.
+        kept = sum(others[0].alarms for others in options[at + 1 :])
+        following: dict[int, tuple[float, tuple[Trial, ...]]] = {}
+        for spent, (worth, taken) in best.items():
+            for trial in trials:
+                cost = spent + trial.alarms
+                bought = (worth + trial.worth, (*taken, trial))
+                if cost + kept <= most and bought[0] > following.get(cost, (-1.0, ()))[0]:
+                    following[cost] = bought
+        best = following
+    return max(best.values(), key=lambda bought: bought[0])[1]
 
 
 class Listener:
@@ -82,25 +109,19 @@ class Listener:
         ]
         self._free = [only(stream, at) for stream in free]
         self.hours = sum(stream.seconds for stream in free) / 3600
+        self._tried: dict[EventRule, Trial] = {}
+        self._counted: dict[EventRule, int] = {}
 
-    def chosen(self, share_per_day: float) -> Trial:
-        """The best trial within the share; if there is none, the one with the fewest alarms."""
-        allowed = self.allowed(share_per_day)
+    def chosen(self, allowed: int) -> Trial:
+        """The best trial with at most so many alarms; if there is none, one with the fewest."""
         trials = [
-            self.tried(min(STEPS - 1, smallest + lift), off_share, n, m, allowed)
+            self.tried(min(STEPS - 1, smallest + lift), off_share, n, m)
             for n, m in COUNTING[self.label.impulsive]
             for off_share in _OFF_SHARES
             for smallest in [self.smallest_on(n, m, off_share, allowed)]
             for lift in _LIFTS
         ]
-        return max(
-            trials,
-            key=lambda trial: (trial.within, 0 if trial.within else -trial.alarms, trial.worth),
-        )
-
-    def allowed(self, share_per_day: float) -> int:
-        """Alarms on this event-free sound that are within a share of the budget."""
-        return int(share_per_day / 24 * self.hours)
+        return max(trials, key=lambda trial: (-max(allowed, trial.alarms), trial.worth))
 
     def smallest_on(self, n: int, m: int, off_share: float, allowed: int) -> int:
         """The smallest step from which up to the top none gives more alarms than allowed."""
@@ -110,7 +131,7 @@ class Listener:
             on -= 1
         return on
 
-    def tried(self, on: int, off_share: float, n: int, m: int, allowed: int) -> Trial:
+    def tried(self, on: int, off_share: float, n: int, m: int) -> Trial:
         """What a rule gives.
 
         Args:
@@ -118,10 +139,13 @@ class Listener:
             off_share: Of `on`.
             n: Patches above `on`,
             m: of so many.
-            allowed: Alarms on event-free sound.
         """
         rule = self._rule(on, off_share, n, m)
-        alarms = self._alarms(rule)
+        if rule not in self._tried:
+            self._tried[rule] = self._trial(rule)
+        return self._tried[rule]
+
+    def _trial(self, rule: EventRule) -> Trial:
         counts, delays = [], []
         for scene in self._scenes:
             told = spans(decide((rule,), scene))
@@ -131,10 +155,9 @@ class Listener:
         return Trial(
             on=rule.on,
             off=rule.off,
-            n=n,
-            m=m,
-            alarms=alarms,
-            within=alarms <= allowed,
+            n=rule.n,
+            m=rule.m,
+            alarms=self._alarms(rule),
             counts=summed(counts),
             told_in_time=sum(delay <= IN_TIME_S for delay in delays),
             told_in_event=len(delays),
@@ -154,11 +177,13 @@ class Listener:
         return peak
 
     def _alarms(self, rule: EventRule) -> int:
-        return sum(
-            max(1, math.ceil((span.offset_s - span.onset_s) / _ALARM_S))
-            for stream in self._free
-            for span in spans(decide((rule,), stream))
-        )
+        if rule not in self._counted:
+            self._counted[rule] = sum(
+                max(1, math.ceil((span.offset_s - span.onset_s) / _ALARM_S))
+                for stream in self._free
+                for span in spans(decide((rule,), stream))
+            )
+        return self._counted[rule]
 
     def _rule(self, on: int, off_share: float, n: int, m: int) -> EventRule:
         return EventRule(

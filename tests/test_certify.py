@@ -261,11 +261,11 @@ print([name for name in ("tensorflow", "keras", "librosa") if name in sys.module
 def test_real_streams_give_every_figure(data_root: Path, tmp_path: Path) -> None:
     found, _ = certify(copied(tmp_path), data_root, plan=Plan(scenes=2))
     assert found.test.alarms.hours > 1
-    assert found.validation_hours > 0.2
+    assert found.validation_hours > 0.4
     # Two scenes of two rounds: each label at each SNR once.
     assert {row.events for row in found.test.labels.values()} == {4}
     assert set(found.test.recall_by_snr_db) == {"0", "6", "12", "20"}
     assert 0 <= found.test.macro_f1 <= 1
     assert 0 < found.test.psds < 1
-    assert all(trial.within for trial in found.chosen.values())
+    assert sum(trial.alarms for trial in found.chosen.values()) <= found.allowed
     assert {skip.path for skip in found.excluded} >= {"ambient_eval/pack_hellind.opus"}

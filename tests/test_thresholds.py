@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from edge_agent.records import Prediction
 from model_build.bundles import label as default_label
 from model_build.detection import Heard, decide, spans
 from model_build.streams import TrueEvent
-from model_build.thresholds import STEPS, Listener
+from model_build.thresholds import STEPS, Listener, allotted
 
 HOP_NS = 240_000_000
 SPAN_NS = 1_004_000_000
@@ -78,18 +79,48 @@ def test_on_is_the_smallest_from_which_no_step_gives_more_alarms(
     assert _alarms(free, found - 1, n, m, off_share) > allowed
 
 
-def test_what_is_chosen_keeps_to_the_share() -> None:
+def test_what_is_chosen_keeps_to_what_is_allowed() -> None:
     free = _heard(_noisy(2))
-    listener = Listener(_label(), 0, [_heard(_noisy(9), (5.0, 9.0))], [free])
-    # What allows two and a half alarms on this stream allows two.
-    share_per_day = 2.5 * 24 * 3600 / free.seconds
-    assert listener.allowed(share_per_day) == 2
-    trial = listener.chosen(share_per_day)
-    assert trial.within
+    trial = Listener(_label(), 0, [_heard(_noisy(9), (5.0, 9.0))], [free]).chosen(2)
     assert trial.alarms == _alarms(
         free, round(trial.on * STEPS), trial.n, trial.m, trial.off / trial.on
     )
     assert trial.alarms <= 2
+
+
+def _rivals() -> list[Listener]:
+    """A label with a loud stranger in the background, one that never scores, and a noisy one."""
+    scene = _heard([20] * 100 + [150] * 12 + [20] * 100, (24.5, 27.4))
+    stranger = [20] * 300
+    stranger[100:112] = [200] * 12
+    return [
+        Listener(_label(), 0, [scene], [_heard(stranger)]),
+        Listener(_label(), 0, [scene], [_heard([0] * 300)]),
+        Listener(_label(), 0, [_heard(_noisy(9), (5.0, 9.0))], [_heard(_noisy(2))]),
+    ]
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 2, 3])
+def test_alarms_go_where_they_do_most_good(allowed: int) -> None:
+    listeners = _rivals()
+    trials = allotted(listeners, allowed)
+    assert sum(trial.alarms for trial in trials) <= allowed
+    # Every way to give them away.
+    worths = [
+        sum(one.worth for one in given)
+        for given in product(*([one.chosen(k) for k in range(allowed + 1)] for one in listeners))
+        if sum(one.alarms for one in given) <= allowed
+    ]
+    assert sum(trial.worth for trial in trials) == pytest.approx(max(worths))
+    # One alarm gives the first label its event back, which the stranger had silenced.
+    assert (trials[0].counts.right == 1) == (allowed >= 1)
+
+
+def test_what_cannot_be_kept_within_takes_nothing_from_the_others() -> None:
+    full = _heard([255] * 100)
+    hopeless = Listener(_label(impulsive=True), 0, [full], [full])
+    alone, beside = allotted([hopeless], 0), allotted([hopeless, *_rivals()], 0)
+    assert beside == (*alone, *allotted(_rivals(), 0))
 
 
 def test_counting_and_threshold_are_those_that_serve_best_in_the_scenes() -> None:
@@ -99,17 +130,17 @@ def test_counting_and_threshold_are_those_that_serve_best_in_the_scenes() -> Non
     background[50] = background[150] = 200
     event = [20] * 100 + [150] * 12 + [20] * 100
     scene = _heard(event, (24.5, 27.4))
-    trial = Listener(_label(), 0, [scene], [_heard(background)]).chosen(1.0)
+    trial = Listener(_label(), 0, [scene], [_heard(background)]).chosen(0)
     assert (trial.n, trial.m) == (2, 3)
     # Just above the background an event would never end: its `off` is below.
     assert 20 / STEPS < trial.off < trial.on <= 150 / STEPS
     assert (trial.counts.right, trial.counts.told, trial.told_in_time) == (1, 1, 1)
 
 
-def test_a_label_that_always_scores_full_is_over_its_share_and_says_so() -> None:
+def test_a_label_that_always_scores_full_gets_the_fewest_alarms() -> None:
     full = _heard([255] * 100)
-    trial = Listener(_label(impulsive=True), 0, [full], [full]).chosen(1.0)
-    assert not trial.within
+    trial = Listener(_label(impulsive=True), 0, [full], [full]).chosen(0)
+    assert trial.alarms == 1
     assert trial.on == 255 / STEPS
 
 
@@ -118,7 +149,7 @@ def test_an_alarm_that_never_ends_counts_each_minute() -> None:
     # would give one alarm.
     free = _heard([100, *[10] * 2500, 100])
     listener = Listener(_label(), 0, [], [free])
-    assert listener.tried(2, 0.5, 1, 1, 1).alarms == 10
+    assert listener.tried(2, 0.5, 1, 1).alarms == 10
     assert listener.smallest_on(1, 1, 0.5, 2) > 10
 
 
@@ -133,6 +164,6 @@ def test_a_stream_that_is_shorter_than_a_patch_changes_nothing() -> None:
 
 def test_a_label_that_never_scores_gets_the_lowest_threshold() -> None:
     silent = _heard([0] * 100)
-    trial = Listener(_label(), 0, [silent], [silent]).chosen(1.0)
+    trial = Listener(_label(), 0, [silent], [silent]).chosen(0)
     assert (trial.on, trial.off, trial.alarms) == (1 / STEPS, 1 / STEPS, 0)
     assert trial.delay_p50_s is None

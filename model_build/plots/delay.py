@@ -29,7 +29,7 @@ def draw(listeners: Sequence[Listener], chosen: Sequence[Trial], folder: Path) -
 def _picture(listener: Listener, chosen: Trial) -> Sheet:
     figure, axes = sheet(7, 4.5)
     for n, m in COUNTING[listener.label.impulsive]:
-        trials = [listener.tried(on, _OFF_SHARE, n, m, 0) for on in _GRID]
+        trials = [listener.tried(on, _OFF_SHARE, n, m) for on in _GRID]
         told = [trial for trial in trials if trial.delay_p50_s is not None]
         per_hour = [trial.alarms / listener.hours for trial in told]
         delays_s = [trial.delay_p50_s or 0.0 for trial in told]
