@@ -66,7 +66,7 @@ class LevelReading(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, float | None]
     """By indicator, in dB; `LAeq_dbfs` instead of `LAeq` where nothing is calibrated."""
     reasons: dict[str, str]
-    """A word for each value that is None: `not_heard`, `silent_input`."""
+    """A word for each value that is None, like `silent_input`."""
     heard_s: float
     bandwidth_hz: float
     overload: bool
