@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,7 +39,7 @@ MISSING = "device: no such microphone"
 class Supervised:
     """The service as systemd starts it, without a broker; noise on its stdin where it reads it."""
 
-    def __init__(self, folder: Path, microphone: str) -> None:
+    def __init__(self, folder: Path, microphone: str, launcher: Sequence[str]) -> None:
         self.state = folder / "state"
         self.log = folder / "agent.log"
         self.told: list[tuple[float, str]] = []
@@ -52,7 +52,7 @@ class Supervised:
         watchdog = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": f"{PATIENCE_S * 1e6:.0f}"}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "edge_agent", "run", "--config", str(config)],
+                [*launcher, sys.executable, "-m", "edge_agent", "run", "--config", str(config)],
                 stdin=subprocess.PIPE,
                 stderr=log,
                 env=os.environ | watchdog,
@@ -98,8 +98,8 @@ class Supervised:
 
 
 @contextmanager
-def supervised(folder: Path, microphone: str) -> Iterator[Supervised]:
-    service = Supervised(folder, microphone)
+def supervised(folder: Path, microphone: str, launcher: Sequence[str] = ()) -> Iterator[Supervised]:
+    service = Supervised(folder, microphone, launcher)
     try:
         yield service
     finally:
