@@ -281,14 +281,13 @@ def test_the_account_and_the_folders_are_made_as_the_unit_expects(tmp_path: Path
     root = f"--root={tmp_path}"
     made = judge("systemd-sysusers", root, "--dry-run", "earshot.conf")
     assert made.returncode == 0, made.stderr
-    assert "Would create user" in made.stderr + made.stdout or os.geteuid() == 0
+    assert "Creating user 'earshot' (Earshot agent)" in made.stderr
     if os.geteuid():
         pytest.skip("not run: only root can make the account and its folders")
     made = judge("systemd-sysusers", root, "earshot.conf")
     assert made.returncode == 0, made.stderr
     accounts = (tmp_path / "etc/passwd").read_text()
     assert ":Earshot agent:/var/lib/earshot:" in accounts
-    assert "audio:x:" in (tmp_path / "etc/group").read_text()
     members = next(
         line for line in (tmp_path / "etc/group").read_text().splitlines() if line[:6] == "audio:"
     )

@@ -11,7 +11,7 @@ import pytest
 from edge_agent import resources
 from tests.real.broker import wait_for
 from tests.real.test_capture import server  # noqa: F401 (a fixture)
-from tests.real.test_service import supervised
+from tests.real.test_service import Supervised, running
 
 pytestmark = pytest.mark.real
 
@@ -85,7 +85,7 @@ def test_the_filter_refuses_what_it_should(launcher: list[str]) -> None:
 
 @pytest.mark.usefixtures("server")
 def test_under_the_units_filter_a_microphone_is_heard(tmp_path: Path, launcher: list[str]) -> None:
-    with supervised(tmp_path, "device: mic0", launcher) as service:
+    with running(Supervised(tmp_path, "device: mic0", launcher)) as service:
         wait_for(lambda: "READY=1" in service.lines(), "it is ready", 60)
         wait_for(lambda: len(service.feeds()) >= 3, "blocks, worker and outbox go on", 60)
         assert not [line for line in service.lines() if "no_blocks" in line], service.lines()

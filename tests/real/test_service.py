@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.real.broker import free_port, wait_for
+from tests.real.broker import Mosquitto, free_port, program, wait_for
 
 pytestmark = pytest.mark.real
 
@@ -26,7 +26,7 @@ microphones:
   mic: {{{microphone}}}
 alerts:
   loud: {{indicator: LAeq, above_dbfs: -40, for_s: 1}}
-mqtt: {{host: 127.0.0.1, port: {port}}}
+mqtt: {{host: 127.0.0.1, {broker}}}
 state_dir: {folder}/state
 """
 PATIENCE_S = 6.0
@@ -37,14 +37,31 @@ MISSING = "device: no such microphone"
 
 
 class Supervised:
-    """The service as systemd starts it, without a broker; noise on its stdin where it reads it."""
+    """The service as systemd starts it; noise on its stdin where it reads it.
 
-    def __init__(self, folder: Path, microphone: str, launcher: Sequence[str]) -> None:
+    Args:
+        folder: For its files.
+        microphone: Its settings.
+        launcher: What starts it in turn.
+        broker: Its settings; by default nobody is there.
+        environment: What systemd adds.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        microphone: str,
+        launcher: Sequence[str] = (),
+        *,
+        broker: str | None = None,
+        **environment: str,
+    ) -> None:
         self.state = folder / "state"
         self.log = folder / "agent.log"
         self.told: list[tuple[float, str]] = []
         config = folder / "agent.yaml"
-        config.write_text(CONFIG.format(microphone=microphone, port=free_port(), folder=folder))
+        broker = broker or f"port: {free_port()}"
+        config.write_text(CONFIG.format(microphone=microphone, broker=broker, folder=folder))
         address = folder / "notify"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(address))
@@ -55,7 +72,7 @@ class Supervised:
                 [*launcher, sys.executable, "-m", "edge_agent", "run", "--config", str(config)],
                 stdin=subprocess.PIPE,
                 stderr=log,
-                env=os.environ | watchdog,
+                env=os.environ | watchdog | environment,
             )
         self._threads = [threading.Thread(target=self._listen), threading.Thread(target=self._play)]
         for thread in self._threads:
@@ -98,8 +115,7 @@ class Supervised:
 
 
 @contextmanager
-def supervised(folder: Path, microphone: str, launcher: Sequence[str] = ()) -> Iterator[Supervised]:
-    service = Supervised(folder, microphone, launcher)
+def running(service: Supervised) -> Iterator[Supervised]:
     try:
         yield service
     finally:
@@ -111,7 +127,7 @@ def supervised(folder: Path, microphone: str, launcher: Sequence[str] = ()) -> I
 def test_it_is_ready_with_its_first_sound_lives_without_a_broker_and_tells_its_end(
     tmp_path: Path,
 ) -> None:
-    with supervised(tmp_path, STDIN) as service:
+    with running(Supervised(tmp_path, STDIN)) as service:
         wait_for(lambda: "READY=1" in service.lines(), "it is ready", 60)
         wait_for(lambda: len(service.feeds()) >= 3, "it is fed without a broker", 60)
         assert "STOPPING=1" not in service.lines()
@@ -127,7 +143,7 @@ def test_it_is_ready_with_its_first_sound_lives_without_a_broker_and_tells_its_e
 
 
 def test_without_its_microphone_it_starts_says_so_and_is_not_restarted(tmp_path: Path) -> None:
-    with supervised(tmp_path, MISSING) as service:
+    with running(Supervised(tmp_path, MISSING)) as service:
         wait_for(lambda: "READY=1" in service.lines(), "it is ready", 60)
         assert any(line.startswith("STATUS=no_blocks:mic") for line in service.lines())
         # Long enough for a wait between two attempts that is longer than the patience.
@@ -144,7 +160,7 @@ def test_without_its_microphone_it_starts_says_so_and_is_not_restarted(tmp_path:
 
 
 def test_the_capture_child_does_not_learn_of_the_supervisor(tmp_path: Path) -> None:
-    with supervised(tmp_path, MISSING) as service:
+    with running(Supervised(tmp_path, MISSING)) as service:
         pid = service.process.pid
         listed = Path(f"/proc/{pid}/task/{pid}/children")
         wait_for(lambda: bool(listed.read_text()), "the child is started", 60)
@@ -156,7 +172,7 @@ def test_the_capture_child_does_not_learn_of_the_supervisor(tmp_path: Path) -> N
 
 
 def test_a_worker_that_hangs_is_no_longer_fed_for(tmp_path: Path) -> None:
-    with supervised(tmp_path, STDIN) as service:
+    with running(Supervised(tmp_path, STDIN)) as service:
         wait_for(lambda: len(service.feeds()) >= 1, "it is fed", 60)
         # Who writes to the database now waits for this lock, five seconds at a time; levels are
         # written every ten. Until then it is fed every two.
@@ -170,9 +186,26 @@ def test_a_worker_that_hangs_is_no_longer_fed_for(tmp_path: Path) -> None:
 
 
 def test_the_watchdogs_signal_leaves_the_place_where_it_hung_in_the_log(tmp_path: Path) -> None:
-    with supervised(tmp_path, STDIN) as service:
+    with running(Supervised(tmp_path, STDIN)) as service:
         wait_for(lambda: "READY=1" in service.lines(), "it is ready", 60)
         service.process.send_signal(signal.SIGABRT)
         assert service.process.wait(10) == -signal.SIGABRT
     assert "Fatal Python error: Aborted" in service.log.read_text()
     assert "agent.py" in service.log.read_text()
+
+
+def test_the_password_that_systemd_hands_over_opens_the_broker(tmp_path: Path) -> None:
+    passwords = tmp_path / "passwords"
+    command = [program("mosquitto_passwd"), "-b", "-c", str(passwords), "ear", "secret"]
+    subprocess.run(command, check=True, capture_output=True)
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "mqtt-password").write_text("secret\n")
+    with Mosquitto(tmp_path, f"allow_anonymous false\npassword_file {passwords}\n") as broker:
+        broker.start()
+        settings = f"port: {broker.port}, username: ear"
+        service = Supervised(
+            tmp_path, STDIN, broker=settings, CREDENTIALS_DIRECTORY=str(credentials)
+        )
+        with running(service):
+            wait_for(lambda: "Received PUBLISH" in broker.log(), "it may publish", 60)
