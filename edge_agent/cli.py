@@ -28,6 +28,13 @@ _CONFIG = click.option(
     type=click.Path(path_type=Path),
     help="The device's configuration (YAML). Defaults: firmware_configs/base.yaml.",
 )
+_ROOT = click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    default=Path("/"),
+    help="Another system's root, as of an image that is being made. By default this system.",
+)
+_DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 _SEED = click.option(
     "--seed", type=click.IntRange(0, 2**63), default=0, show_default=True, help="Makes the ids."
 )
@@ -184,6 +191,42 @@ def demo(
     with _printing():
         code = demo(seconds=seconds, mic=mic, as_json=as_json, seed=seed, config_path=config_path)
     sys.exit(code)
+
+
+@cli.command()
+@_ROOT
+@_DRY_RUN
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="Becomes /etc/earshot/agent.yaml, unless there is one; by default a commented sample.",
+)
+def install(root: Path, dry_run: bool, config_path: Path | None) -> None:
+    """Put the systemd service in place, to run from the next boot on.
+
+    It may be done again at any time; a file that was changed by hand is left alone.
+
+    \b
+    edge-agent install --dry-run
+    """
+    from edge_agent.commands.install import install
+
+    install(root, config_path, dry_run=dry_run)
+
+
+@cli.command()
+@_ROOT
+@_DRY_RUN
+def uninstall(root: Path, dry_run: bool) -> None:
+    """Take away what install put there; configuration, credentials and state stay.
+
+    \b
+    edge-agent uninstall --dry-run
+    """
+    from edge_agent.commands.install import uninstall
+
+    uninstall(root, dry_run=dry_run)
 
 
 def main() -> None:

@@ -42,5 +42,9 @@ class StoreError(EarshotError):
     """A database or the state folder cannot be used."""
 
 
+class InstallError(EarshotError):
+    """The service cannot be put in place, or taken away."""
+
+
 class BuildError(EarshotError):
     """Training data or a network cannot be turned into a bundle."""

@@ -34,6 +34,11 @@ FAULTS = (
     "outbox_unwritable",
 )
 
+MICROPHONE_FAULTS = ("no_blocks",)
+"""Those that name a microphone which gives no sound."""
+_WORST_FIRST = (*MICROPHONE_FAULTS, "outbox_unwritable", "outbox_dropping", "mqtt_refused")
+"""What is lost now, then what will be; all others follow."""
+
 _SMAPS = Path("/proc/self/smaps_rollup")
 _MEGABYTE = 1_000_000
 
@@ -145,6 +150,25 @@ class Monitor:
             return shutil.disk_usage(self._state_dir).free / _MEGABYTE
         except OSError:
             return None
+
+
+def worst_first(faults: Iterable[str]) -> list[str]:
+    """The same faults, the one that loses most in front."""
+
+    def rank(fault: str) -> int:
+        name = _name(fault)
+        return _WORST_FIRST.index(name) if name in _WORST_FIRST else len(_WORST_FIRST)
+
+    return sorted(sorted(faults), key=rank)
+
+
+def names_microphone(faults: Iterable[str]) -> bool:
+    """Whether one of them is a microphone that gives no sound."""
+    return any(_name(fault) in MICROPHONE_FAULTS for fault in faults)
+
+
+def _name(fault: str) -> str:
+    return fault.partition(":")[0]
 
 
 def hardware() -> str:

@@ -57,8 +57,19 @@ def test_the_installed_command_finds_its_model_from_any_folder(tmp_path: Path) -
     assert "Traceback" not in done.stderr
 
 
-def test_the_wheel_carries_the_model_and_every_configuration() -> None:
+def test_the_installed_command_puts_its_service_in_place(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    done = installed("install", "--root", str(root), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    unit = (root / "etc" / "systemd" / "system" / "earshot-agent.service").read_text()
+    started = re.search(r"^ExecStart=(\S+) run ", unit, re.M)
+    assert started is not None
+    assert Path(started[1]).samefile(ROOT / ".venv-demo" / "bin" / "edge-agent")
+
+
+def test_the_wheel_carries_the_model_every_configuration_and_the_units() -> None:
     site = next((ROOT / ".venv-demo").glob("lib/python3*/site-packages/edge_agent/data"))
-    for folder in ("models/street", "firmware_configs"):
+    for folder in ("models/street", "firmware_configs", "systemd"):
         shipped = {path.name for path in (ROOT / folder).iterdir()}
         assert {path.name for path in (site / folder).iterdir()} == shipped

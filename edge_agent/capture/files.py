@@ -77,6 +77,11 @@ class RecordingSource:
         """Whether every block was handed out."""
         return self._ended
 
+    @property
+    def waits(self) -> bool:
+        """Never: a recording's next block comes in its time."""
+        return False
+
     def read(self, timeout_s: float) -> Block | None:
         """The next block; None at the end, or when with a clock it is not due within the timeout.
 

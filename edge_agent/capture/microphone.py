@@ -1,8 +1,8 @@
 """A sound card as blocks of sound: starts, watches and restarts the capture child.
 
 Nothing that a microphone does ends the agent: a device that goes away raises no error anywhere,
-so a child that died or gave no block for 3 s is replaced, after 1, 2, 4 ... 60 s. Only what the
-user can mend, at the very start, is an error.
+so a child that died or gave no block for 3 s is replaced, after 1, 2, 4 ... 60 s. What the user can
+mend, at the very start, is also raised, once: whoever reads on goes on waiting for the microphone.
 """
 
 import fcntl
@@ -77,11 +77,16 @@ class MicrophoneSource:
         """Whether it was closed: a microphone does not end by itself."""
         return self._closed
 
+    @property
+    def waits(self) -> bool:
+        """Whether no child runs, and the next start has its time."""
+        return self._child is None
+
     def read(self, timeout_s: float) -> Block | None:
         """The next block of about 0.25 s, or None when there is none within the timeout.
 
         Raises:
-            DeviceError: The device cannot be opened, before its first block.
+            DeviceError: The device could not be opened at the first attempt; more are made.
         """
         deadline_ns = self._clock.monotonic_ns() + round(timeout_s * _NS)
         while not self._ready and not self._closed:
@@ -167,15 +172,14 @@ class MicrophoneSource:
     def _give_up(self, child: "_Child") -> None:
         child.end()
         self._child = None
-        if not self._heard and child.code in _HINTS:
-            self._closed = True
+        wait_s = min(_MOST_BACK_OFF_S, 2.0**self._failures)
+        self._failures = min(self._failures + 1, 6)
+        self._again_ns = self._clock.monotonic_ns() + round(wait_s * _NS)
+        if not self._heard and not self._restarts and child.code in _HINTS:
             raise DeviceError(
                 f"microphone {self._name}: {self._settings.device}: {child.last_words()}",
                 hint=_HINTS[child.code],
             )
-        wait_s = min(_MOST_BACK_OFF_S, 2.0**self._failures)
-        self._failures = min(self._failures + 1, 6)
-        self._again_ns = self._clock.monotonic_ns() + round(wait_s * _NS)
         self._log_seldom(f"{child.reason()}; next try in {wait_s:g} s")
 
     def _log_seldom(self, text: str) -> None:

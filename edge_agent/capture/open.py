@@ -22,6 +22,11 @@ class Source(Protocol):
         """Whether no block will come any more."""
         ...
 
+    @property
+    def waits(self) -> bool:
+        """Whether it knows that nothing can come just now, and goes on by itself."""
+        ...
+
     def read(self, timeout_s: float) -> Block | None:
         """The next block; None: nothing within the timeout."""
         ...

@@ -51,6 +51,11 @@ class PcmSource:
         """Whether the stream ended and all of it was handed out."""
         return self._input_ended and not len(self._samples)
 
+    @property
+    def waits(self) -> bool:
+        """Always: whoever writes comes back, or does not, whatever is done here."""
+        return True
+
     def read(self, timeout_s: float) -> Block | None:
         """The next block, or None when it is not whole within the timeout, or at the end.
 

@@ -14,10 +14,11 @@ import msgspec
 
 from edge_agent.capture.open import Source
 from edge_agent.clock import Clock
-from edge_agent.errors import AudioError
-from edge_agent.health import Monitor
+from edge_agent.errors import AudioError, DeviceError
+from edge_agent.health import Monitor, names_microphone, worst_first
 from edge_agent.messages import About, Encoder, in_order
 from edge_agent.mqtt import MqttOutput, Result
+from edge_agent.notify import Service
 from edge_agent.outbox import Outbox
 from edge_agent.records import Alert, Block, EndReason, Event, Record, Stamp
 
@@ -60,6 +61,8 @@ class Agent:
         monitor: Told what happens, and asked for health.
         about: For `info`; None leaves that message out.
         drain_s: How long to go on delivering after the last source ended.
+        service: Tells systemd; None: nobody is told. With it a microphone that cannot be opened
+            is waited for, and else it ends the run.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Agent:
         *,
         about: About | None = None,
         drain_s: float = 60.0,
+        service: Service | None = None,
     ) -> None:
         self._sources = dict(sources)
         self._pipelines = dict(pipelines)
@@ -84,6 +88,8 @@ class Agent:
         self._monitor = monitor
         self._about = about
         self._drain_s = drain_s
+        self._patient = service is not None
+        self._service = service or Service(clock, sources)
         self._listening = list(sources)
         self._broken: AudioError | None = None
         self._started_ns = clock.monotonic_ns()
@@ -98,17 +104,21 @@ class Agent:
         Raises:
             AudioError: A recording, the first if several, could not be read to its end; the rest
                 was done.
+            DeviceError: A microphone cannot be opened, and nobody is there to wait for it.
         """
         try:
             self._end_what_was_left_open()
             while self._listening and not stop.is_set():
                 self._listen()
                 self._turn()
+            if stop.is_set():
+                self._service.stopping()
             self._finish(list(self._listening), "stopped")
             self._deliver_rest(stop)
             if self._broken is not None:
                 raise self._broken
         finally:
+            self._service.stopping()
             self._output.close(self._encoder.status(self._stamp(), "stopped"))
             for source in self._sources.values():
                 source.close()
@@ -131,16 +141,26 @@ class Agent:
                 source.close()
                 self._finish([name], "end_of_input")
                 continue
+            except DeviceError as error:
+                if not self._patient:
+                    raise
+                # Told once; it is tried again, and health names it for as long as it is missing.
+                _log.error("%s. %s", error.message, error.hint)
+                continue
             if block is not None:
                 self._monitor.block(name)
                 self._queue(self._pipelines[name].feed(block))
+                self._service.heard(name)
             elif source.ended:
                 self._finish([name], "end_of_input")
+            elif source.waits:
+                self._service.waits(name)
 
     def _finish(self, names: Iterable[str], reason: EndReason) -> None:
         for name in names:
             self._queue(self._pipelines[name].finish(reason))
             self._monitor.ended(name)
+            self._service.ended(name)
             self._listening.remove(name)
 
     def _deliver_rest(self, stop: threading.Event) -> None:
@@ -173,6 +193,7 @@ class Agent:
             self._kept_house_ns = now_ns
             self._outbox.turn()
             self._report()
+        self._service.turned()
 
     def _settle(self, result: Result) -> None:
         match result.outcome:
@@ -198,6 +219,7 @@ class Agent:
     def _report(self) -> None:
         faults = self._monitor.faults(self._other_faults())
         self._log_changes(frozenset(faults))
+        self._service.kept_house(worst_first(faults), microphone_faulty=names_microphone(faults))
         if self._monitor.due(faults):
             health = self._monitor.report(
                 faults,

@@ -1,5 +1,6 @@
 """`edge-agent run`: the service, from the configuration to the last word."""
 
+import faulthandler
 import ipaddress
 import logging
 import os
@@ -7,6 +8,7 @@ import platform
 import random
 import secrets
 import signal
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -27,6 +29,7 @@ from edge_agent.health import Monitor, hardware
 from edge_agent.ids import Ids
 from edge_agent.messages import About, Encoder
 from edge_agent.mqtt import MqttOutput
+from edge_agent.notify import Service, Supervisor, take_supervisor
 from edge_agent.outbox import Outbox
 from edge_agent.payloads import MicrophoneInfo
 from edge_agent.pipeline import Classifies, Pipeline
@@ -65,6 +68,10 @@ def run(config_path: Path) -> int:
         The exit code.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    supervisor = take_supervisor(os.environ)
+    if sys.stderr is not None:
+        # systemd's watchdog ends a worker that hangs by SIGABRT: the log then says where it hung.
+        faulthandler.enable()
     loaded = configfile.load(config_path)
     check_name(loaded.config)
     stop = threading.Event()
@@ -75,7 +82,7 @@ def run(config_path: Path) -> int:
     state_dir = loaded.path.parent / loaded.config.state_dir
     max_bytes = round(loaded.config.outbox.max_mb * 1e6)
     with closing(Outbox(state_dir, clock, max_bytes=max_bytes)) as outbox:
-        _agent(loaded, bundle, outbox, state_dir, clock).run(stop)
+        _agent(loaded, bundle, outbox, state_dir, clock, supervisor).run(stop)
     return 0
 
 
@@ -117,7 +124,12 @@ def about(config: Config, bundle: Bundle, config_sha256: str, started_ns: int) -
 
 
 def _agent(
-    loaded: LoadedConfig, bundle: Bundle, outbox: Outbox, state_dir: Path, clock: Clock
+    loaded: LoadedConfig,
+    bundle: Bundle,
+    outbox: Outbox,
+    state_dir: Path,
+    clock: Clock,
+    supervisor: Supervisor,
 ) -> Agent:
     config = loaded.config
     seed = secrets.randbits(64)
@@ -148,6 +160,7 @@ def _agent(
         clock,
         monitor,
         about=about(config, bundle, loaded.sha256, clock.utc_ns()),
+        service=Service(clock, sources, supervisor),
     )
 
 

@@ -108,6 +108,11 @@ class SceneSource:
         """Time of the first sample, nanoseconds UTC; it is set anew by the first `read`."""
 
     @property
+    def waits(self) -> bool:
+        """Never: the scene's next block comes in its time."""
+        return False
+
+    @property
     def ended(self) -> bool:
         """Whether the last block was handed out."""
         return self._position >= self._total

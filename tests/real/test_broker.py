@@ -46,6 +46,10 @@ class PacedSource:
         self._period_s = period_s
 
     @property
+    def waits(self) -> bool:
+        return False
+
+    @property
     def ended(self) -> bool:
         return self.read_blocks >= self._count
 
