@@ -144,9 +144,19 @@ def run(config_path: Path) -> None:
     help="Time of each file's first sample.",
 )
 @_SEED
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Say why: which rule held back what came near, or let it through; no messages then.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one message a line, nothing else.")
 def replay(
-    files: tuple[Path, ...], config_path: Path | None, start_ns: int, seed: int, as_json: bool
+    files: tuple[Path, ...],
+    config_path: Path | None,
+    start_ns: int,
+    seed: int,
+    explain: bool,
+    as_json: bool,
 ) -> None:
     """Run recordings through the agent's own path, faster than real time.
 
@@ -156,11 +166,14 @@ def replay(
     \b
     edge-agent replay street.flac
     edge-agent replay street.flac --json | jq .payload.LAeq_dbfs
+    edge-agent replay street.flac --explain
     """
     from edge_agent.commands.replay import replay
 
     with _printing():
-        code = replay(files, config_path, start_ns=start_ns, seed=seed, as_json=as_json)
+        code = replay(
+            files, config_path, start_ns=start_ns, seed=seed, as_json=as_json, explain=explain
+        )
     sys.exit(code)
 
 

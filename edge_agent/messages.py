@@ -136,7 +136,7 @@ class Encoder:
             state="online" if reason is None else "offline",
             reason=reason,
             boot=self._boot,
-            time=_time(stamp.utc_ns),
+            time=rfc3339(stamp.utc_ns),
             time_synced=stamp.synced,
             up_ms=_up_ms(stamp.synced, stamp),
         )
@@ -159,7 +159,7 @@ class Encoder:
             site=self._site.site,
             device=self._site.device,
             boot=self._boot,
-            time=_time(stamp.utc_ns),
+            time=rfc3339(stamp.utc_ns),
             time_synced=stamp.synced,
             up_ms=_up_ms(stamp.synced, stamp),
             agent=__version__,
@@ -180,7 +180,7 @@ class Encoder:
             hardware=about.hardware,
             os=about.os,
             python=about.python,
-            started=_time(about.started_ns),
+            started=rfc3339(about.started_ns),
         )
         return self._retained("info", payload)
 
@@ -197,10 +197,10 @@ class Encoder:
             site=self._site.site,
             device=self._site.device,
             microphone=record.microphone,
-            time=_time(stamp.utc_ns),
+            time=rfc3339(stamp.utc_ns),
             time_synced=synced,
             up_ms=_up_ms(synced, stamp),
-            start=_time(record.start_ns),
+            start=rfc3339(record.start_ns),
             period_s=record.period_s,
             heard_s=_rounded(record.heard_s, 3),
             complete=record.heard_s >= COMPLETE_SHARE * record.period_s,
@@ -230,13 +230,13 @@ class Encoder:
             site=self._site.site,
             device=self._site.device,
             microphone=record.microphone,
-            time=_time(stamp.utc_ns),
+            time=rfc3339(stamp.utc_ns),
             time_synced=synced,
             up_ms=_up_ms(synced, stamp),
             n=record.n,
             phase=record.phase,
             label=record.label,
-            start=_time(record.start_ns),
+            start=rfc3339(record.start_ns),
             end=_time_or_none(record.end_ns),
             duration_s=_rounded(record.duration_s, 3),
             score=_rounded(record.score, 2),
@@ -261,7 +261,7 @@ class Encoder:
             site=self._site.site,
             device=self._site.device,
             microphone=record.microphone,
-            time=_time(stamp.utc_ns),
+            time=rfc3339(stamp.utc_ns),
             time_synced=synced,
             up_ms=_up_ms(synced, stamp),
             n=record.n,
@@ -269,7 +269,7 @@ class Encoder:
             rule=record.rule,
             severity=record.severity,
             kind=_rule_kind(record.indicator),
-            start=_time(record.start_ns),
+            start=rfc3339(record.start_ns),
             end=_time_or_none(record.end_ns),
             duration_s=_rounded(record.duration_s, 3),
             labels=record.labels,
@@ -310,7 +310,7 @@ class Encoder:
             site=self._site.site,
             device=self._site.device,
             microphone=state.microphone,
-            time=_time(stamp.utc_ns),
+            time=rfc3339(stamp.utc_ns),
             time_synced=stamp.synced,
             up_ms=_up_ms(stamp.synced, stamp),
             rule=rule,
@@ -324,7 +324,7 @@ class Encoder:
             site=self._site.site,
             device=self._site.device,
             boot=self._boot,
-            time=_time(stamp.utc_ns),
+            time=rfc3339(stamp.utc_ns),
             time_synced=stamp.synced,
             up_ms=stamp.up_ms,
             faults=record.faults,
@@ -463,7 +463,8 @@ def _up_ms(synced: bool, stamp: Stamp) -> int | UnsetType:
     return UNSET if synced else stamp.up_ms
 
 
-def _time(utc_ns: int) -> str:
+def rfc3339(utc_ns: int) -> str:
+    """UTC to the millisecond, as every message has it."""
     # The nearest millisecond: a start that arithmetic left a nanosecond early keeps its name.
     milliseconds = (utc_ns + 500_000) // 1_000_000
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
@@ -471,7 +472,7 @@ def _time(utc_ns: int) -> str:
 
 
 def _time_or_none(utc_ns: int | None) -> str | None:
-    return None if utc_ns is None else _time(utc_ns)
+    return None if utc_ns is None else rfc3339(utc_ns)
 
 
 def _level(value: float | None) -> float | None:

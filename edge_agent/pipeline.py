@@ -19,6 +19,7 @@ from edge_agent.events import EventRule, Events
 from edge_agent.exposure import Exposure
 from edge_agent.frontend import Patch, Patches
 from edge_agent.levels import Levels
+from edge_agent.reasons import Observe
 from edge_agent.records import (
     Alert,
     Block,
@@ -154,6 +155,7 @@ class Deciding:
         indicators: Names of the readings' values, as published.
         calibration: Of the microphone, or None.
         new_id: Gives readings, events and alerts their ids.
+        observe: Hears why each patch and second led to what it did.
     """
 
     def __init__(
@@ -163,12 +165,13 @@ class Deciding:
         indicators: tuple[str, ...],
         calibration: Calibration | None,
         new_id: NewId,
+        observe: Observe | None = None,
     ) -> None:
         self._new_id = new_id
         self._indicators = indicators
-        self._events = Events(rules, config.events.max_duration_s, new_id)
+        self._events = Events(rules, config.events.max_duration_s, new_id, observe)
         offset_db = calibration.offset_db if calibration else None
-        self._alerts = Alerts(config.alerts, offset_db, new_id)
+        self._alerts = Alerts(config.alerts, offset_db, new_id, observe)
         waits = [rule.for_s or rule.min_duration_s or 0 for rule in config.alerts.values()]
         waits += [rule.min_duration_s for rule in rules]
         self._history: deque[LevelReading] = deque(maxlen=_HISTORY_S + int(max(waits, default=0)))
@@ -220,6 +223,7 @@ class Pipeline:
         classifier: Scores a patch.
         new_id: Gives readings, events and alerts their ids.
         calibration: Of the microphone; None gives levels in dBFS.
+        observe: Hears why each patch and second led to what it did.
 
     Raises:
         ConfigError: A rule or an override names a label that the model lacks, or an override puts
@@ -234,12 +238,13 @@ class Pipeline:
         new_id: NewId,
         *,
         calibration: Calibration | None = None,
+        observe: Observe | None = None,
     ) -> None:
         _check_rules(config, bundle)
         levels = Levels(config.levels, calibration)
         self._sensing = Sensing(levels, Patches(bundle.frontend), bundle.frontend.rate, classifier)
         self._deciding = Deciding(
-            config, event_rules(bundle, config.events), levels.names, calibration, new_id
+            config, event_rules(bundle, config.events), levels.names, calibration, new_id, observe
         )
         self._end_ns = 0
 

@@ -10,6 +10,7 @@ from edge_agent.bundle import load as load_bundle
 from edge_agent.capture.files import RecordingSource
 from edge_agent.classifier import Classifier
 from edge_agent.clock import SimulatedClock
+from edge_agent.commands.explain import JsonExplanation, TextExplanation
 from edge_agent.commands.timeline import resting_line, timeline_line
 from edge_agent.config import Config
 from edge_agent.configfile import find
@@ -21,9 +22,15 @@ from edge_agent.records import Message, Record, Stamp
 
 
 def replay(
-    files: tuple[Path, ...], config_path: Path | None, *, start_ns: int, seed: int, as_json: bool
+    files: tuple[Path, ...],
+    config_path: Path | None,
+    *,
+    start_ns: int,
+    seed: int,
+    as_json: bool,
+    explain: bool,
 ) -> int:
-    """Print what `run` would publish for each file; the exit code.
+    """Print what `run` would publish for each file, or why; the exit code.
 
     Args:
         files: Recordings, each through a fresh pipeline.
@@ -31,6 +38,7 @@ def replay(
         start_ns: Time of each file's first sample, nanoseconds UTC.
         seed: Makes the ids; with the same files, the same bytes.
         as_json: One message a line instead of a timeline.
+        explain: Reasons instead of messages.
 
     Raises:
         EarshotError: The configuration or the model cannot be used.
@@ -43,11 +51,15 @@ def replay(
         if not as_json:
             print(path)
         ids = Ids(seed, position)
-        pipeline = Pipeline(config, bundle, classifier, ids.new)
+        explanation = _explanation(path, config, as_json=as_json) if explain else None
+        pipeline = Pipeline(config, bundle, classifier, ids.new, observe=explanation)
         if position == 0:
             for rule in pipeline.resting:
                 print(resting_line(rule), file=sys.stderr)
         try:
+            if explanation is not None:
+                _explain(path, config, pipeline, start_ns, explanation)
+                continue
             for message in _published(path, config, bundle, pipeline, ids, start_ns):
                 line = messages.json_line(message) if as_json else timeline_line(message)
                 if line:
@@ -58,6 +70,27 @@ def replay(
     for failure in failures:
         print(f"edge-agent: {failure.message}\n  {failure.hint}", file=sys.stderr)
     return 2 if failures else 0
+
+
+def _explanation(path: Path, config: Config, *, as_json: bool) -> JsonExplanation | TextExplanation:
+    # Nothing is calibrated in a recording: rules in dB SPL rest, and are named on stderr.
+    rules = [name for name, rule in config.alerts.items() if rule.above_db is None]
+    return JsonExplanation(path, rules, print) if as_json else TextExplanation(rules, print)
+
+
+def _explain(
+    path: Path,
+    config: Config,
+    pipeline: Pipeline,
+    start_ns: int,
+    explanation: JsonExplanation | TextExplanation,
+) -> None:
+    """Play it for its reasons alone, which are told as they come."""
+    try:
+        for _ in _records(path, config, pipeline, start_ns):
+            pass
+    finally:
+        explanation.finish()
 
 
 def _published(

@@ -202,3 +202,70 @@ def test_a_rule_that_rests_is_named_once_on_stderr(tmp_path: Path, quiet: Path) 
     assert done.returncode == 0
     assert done.stderr.count(b"alerts.loud: rests, for `above_db` needs a calibrated") == 1
     assert done.stdout == replayed("--json", quiet, quiet).stdout
+
+
+@pytest.fixture
+def loud(tmp_path: Path) -> Path:
+    """A second of silence, then three of a square wave at half of full scale."""
+    path = tmp_path / "loud.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 48000, 0, "NONE", ""))
+        file.writeframes(bytes(96000) + (b"\0\x40" * 24 + b"\0\xc0" * 24) * 3000)
+    return path
+
+
+def test_explain_says_of_each_file_what_was_lacking_and_what_fired(
+    tmp_path: Path, loud: Path, quiet: Path
+) -> None:
+    config = tmp_path / "site.yaml"
+    config.write_text("alerts: {loud: {indicator: LAeq, above_dbfs: -20, for_s: 2}}\n")
+    done = replayed("--config", config, "--explain", loud, quiet)
+    assert done.returncode == 0, done.stderr.decode()
+    first, second = done.stdout.decode().split(f"{quiet}\n")
+    assert first.startswith(f"{loud}\n")
+    held = "00:00:02.000  alert loud  held back, best -"
+    assert held in first
+    assert ": lasted 1.00 s of 2 s (1 second)\n" in first
+    assert "00:00:03.000  alert loud  FIRED: LAeq_dbfs -" in first
+    assert "limit -20, lasted 2.00 s of 2 s\n" in first
+    assert "alert loud  ended (end_of_input) after 3.00 s" in first
+    assert second.endswith("never near: alert loud\n")
+    assert b"level  LAeq" not in done.stdout
+
+
+def test_explain_with_json_prints_reasons_and_no_messages(tmp_path: Path, loud: Path) -> None:
+    config = tmp_path / "site.yaml"
+    config.write_text("alerts: {loud: {indicator: LAeq, above_dbfs: -20, for_s: 2}}\n")
+    done = replayed("--config", config, "--explain", "--json", loud, loud)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {line["file"] for line in told} == {str(loud)}
+    assert not any("topic" in line for line in told)
+    steps = [line["step"] for line in told if line.get("rule") == "loud"]
+    assert steps == ["for_s", "started", "goes_on", "ended"] * 2
+    assert sum("never_near" in line for line in told) == 2
+
+
+@pytest.mark.data
+def test_explain_starts_what_the_messages_start(sirens: list[Path]) -> None:
+    for siren in sirens[:3]:
+        plain = replayed("--json", siren)
+        payloads = [json.loads(line)["payload"] for line in plain.stdout.splitlines()]
+        events = [p for p in payloads if p.get("phase") in ("start", "end") and "label" in p]
+        reasons = [
+            json.loads(line) for line in replayed("--explain", "--json", siren).stdout.splitlines()
+        ]
+        changes = [r for r in reasons if r.get("step") in ("started", "ended") and "label" in r]
+        phases = {"started": "start", "ended": "end"}
+        assert events
+        assert [(p["label"], p["phase"]) for p in events] == [
+            (r["label"], phases[r["step"]]) for r in changes
+        ]
+
+
+def test_a_recording_that_breaks_off_is_explained_as_far_as_it_goes(
+    loud: Path, tmp_path: Path
+) -> None:
+    done = replayed("--explain", tmp_path / "nowhere.wav", loud)
+    assert done.returncode == 2
+    assert b"never near" in done.stdout
+    assert b"Traceback" not in done.stderr
