@@ -207,6 +207,31 @@ def demo(
 
 
 @cli.command()
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="The device's configuration (YAML). By default /etc/earshot/agent.yaml.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one object, nothing else.")
+def doctor(config_path: Path | None, as_json: bool) -> None:
+    """Look at all that the agent needs, and say what to do.
+
+    Machine, clock, disk, permissions, service, model, microphones and broker. Exit code 1 when
+    something is at fault.
+
+    \b
+    edge-agent doctor
+    sudo edge-agent doctor --config /etc/earshot/agent.yaml
+    """
+    from edge_agent.commands.doctor import doctor
+
+    with _printing():
+        code = doctor(config_path, as_json=as_json)
+    sys.exit(code)
+
+
+@cli.command()
 @_ROOT
 @_DRY_RUN
 @click.option(

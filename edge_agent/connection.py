@@ -88,7 +88,7 @@ class Connection:
     Args:
         config: The broker.
         client_id: Names the device to the broker.
-        will: What the broker publishes when the connection is lost.
+        will: What the broker publishes when the connection is lost, if anything.
         version: Of the protocol.
         notify: Called by other threads, after something was appended to `happened`.
     """
@@ -97,7 +97,7 @@ class Connection:
         self,
         config: MqttConfig,
         client_id: str,
-        will: Message,
+        will: Message | None,
         version: Version,
         notify: Callable[[], None],
     ) -> None:
@@ -117,7 +117,8 @@ class Connection:
             reconnect_on_failure=False,
         )
         self._client.max_inflight_messages_set(config.window + 1)
-        self._client.will_set(will.topic, will.payload, qos=will.qos, retain=will.retain)
+        if will is not None:
+            self._client.will_set(will.topic, will.payload, qos=will.qos, retain=will.retain)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish

@@ -30,6 +30,10 @@ class DeviceError(EarshotError):
     """A microphone cannot be found or opened."""
 
 
+class DeviceBusyError(DeviceError):
+    """Another program records from the microphone."""
+
+
 class BundleError(EarshotError):
     """A model folder is damaged, does not fit this agent, or computes something else here."""
 

@@ -19,7 +19,7 @@ from edge_agent.capture import wire
 from edge_agent.capture.timeline import Timeline
 from edge_agent.clock import Clock
 from edge_agent.config import MicrophoneConfig
-from edge_agent.errors import DeviceError
+from edge_agent.errors import DeviceBusyError, DeviceError
 from edge_agent.records import Block, CaptureHealth, Samples
 from edge_agent.resample import Resampler
 
@@ -176,7 +176,8 @@ class MicrophoneSource:
         self._failures = min(self._failures + 1, 6)
         self._again_ns = self._clock.monotonic_ns() + round(wait_s * _NS)
         if not self._heard and not self._restarts and child.code in _HINTS:
-            raise DeviceError(
+            kind = DeviceBusyError if child.code == wire.EXIT_BUSY else DeviceError
+            raise kind(
                 f"microphone {self._name}: {self._settings.device}: {child.last_words()}",
                 hint=_HINTS[child.code],
             )

@@ -19,16 +19,16 @@ from edge_agent import configfile, resources
 from edge_agent.commands.tree import Tree
 from edge_agent.errors import InstallError
 
-_UNIT = "earshot-agent.service"
+UNIT = "earshot-agent.service"
 _UNITS = "/etc/systemd/system"
-_UNIT_PATH = f"{_UNITS}/{_UNIT}"
-_LINK = f"{_UNITS}/multi-user.target.wants/{_UNIT}"
-_DROP_INS = f"{_UNIT_PATH}.d"
-_CREDENTIALS_PATH = f"{_DROP_INS}/50-credentials.conf"
-_SYSUSERS_PATH = "/etc/sysusers.d/earshot.conf"
-_TMPFILES_PATH = "/etc/tmpfiles.d/earshot.conf"
+UNIT_PATH = f"{_UNITS}/{UNIT}"
+LINK = f"{_UNITS}/multi-user.target.wants/{UNIT}"
+_DROP_INS = f"{UNIT_PATH}.d"
+CREDENTIALS_PATH = f"{_DROP_INS}/50-credentials.conf"
+SYSUSERS_PATH = "/etc/sysusers.d/earshot.conf"
+TMPFILES_PATH = "/etc/tmpfiles.d/earshot.conf"
 _CONFIG_PATH = "/etc/earshot/agent.yaml"
-_PASSWORD_PATH = "/etc/earshot/credentials/mqtt-password"  # noqa: S105 # where it is, not what
+PASSWORD_PATH = "/etc/earshot/credentials/mqtt-password"  # noqa: S105 # where it is, not what
 _SHIPPED_AGENT = "/usr/local/bin/edge-agent"
 
 _HIDDEN = tuple(Path(path) for path in ("/home", "/root", "/run/user", "/tmp", "/var/tmp"))  # noqa: S108
@@ -58,20 +58,20 @@ def install(root: Path, config_path: Path | None, *, dry_run: bool) -> None:
         agent = _agent(root)
         tree = Tree(root, dry_run=dry_run)
         config = _config(tree, config_path)
-        unit = _shipped(_UNIT).replace(_SHIPPED_AGENT, _quoted(agent))
-        tree.put(_SYSUSERS_PATH, _shipped("earshot.sysusers"))
-        tree.put(_TMPFILES_PATH, _shipped("earshot.tmpfiles"))
+        unit = _shipped(UNIT).replace(_SHIPPED_AGENT, _quoted(agent))
+        tree.put(SYSUSERS_PATH, _shipped("earshot.sysusers"))
+        tree.put(TMPFILES_PATH, _shipped("earshot.tmpfiles"))
         tree.put_once(_CONFIG_PATH, config)
-        tree.put(_UNIT_PATH, unit)
-        if tree.at(_PASSWORD_PATH).exists():
-            tree.put(_CREDENTIALS_PATH, _shipped("credentials.conf"))
+        tree.put(UNIT_PATH, unit)
+        if tree.at(PASSWORD_PATH).exists():
+            tree.put(CREDENTIALS_PATH, _shipped("credentials.conf"))
         else:
             # With it and without the password the service would not start.
-            tree.remove(_CREDENTIALS_PATH)
-        tree.link(_LINK, _UNIT_PATH)
-        if _is_live(root):
-            _run(["systemd-sysusers", _SYSUSERS_PATH], dry_run=dry_run)
-            _run(["systemd-tmpfiles", "--create", _TMPFILES_PATH], dry_run=dry_run)
+            tree.remove(CREDENTIALS_PATH)
+        tree.link(LINK, UNIT_PATH)
+        if is_live(root):
+            _run(["systemd-sysusers", SYSUSERS_PATH], dry_run=dry_run)
+            _run(["systemd-tmpfiles", "--create", TMPFILES_PATH], dry_run=dry_run)
             _run(["systemctl", "daemon-reload"], dry_run=dry_run)
     print(_after_install(root, tree.changed))
 
@@ -88,13 +88,13 @@ def uninstall(root: Path, *, dry_run: bool) -> None:
     """
     with _explained("uninstall", root, dry_run=dry_run):
         tree = Tree(root, dry_run=dry_run)
-        live = _is_live(root) and tree.at(_UNIT_PATH).is_file()
+        live = is_live(root) and tree.at(UNIT_PATH).is_file()
         if live:
-            _run(["systemctl", "stop", _UNIT], dry_run=dry_run)
-        tree.unlink(_LINK, _UNIT_PATH)
-        for path in (_CREDENTIALS_PATH, _UNIT_PATH, _TMPFILES_PATH, _SYSUSERS_PATH):
+            _run(["systemctl", "stop", UNIT], dry_run=dry_run)
+        tree.unlink(LINK, UNIT_PATH)
+        for path in (CREDENTIALS_PATH, UNIT_PATH, TMPFILES_PATH, SYSUSERS_PATH):
             tree.remove(path)
-        for folder in (_DROP_INS, str(Path(_LINK).parent)):
+        for folder in (_DROP_INS, str(Path(LINK).parent)):
             tree.remove_folder(folder)
         if live:
             _run(["systemctl", "daemon-reload"], dry_run=dry_run)
@@ -215,14 +215,15 @@ def _is_this_system(root: Path) -> bool:
     return root.resolve() == Path("/")
 
 
-def _is_live(root: Path) -> bool:
+def is_live(root: Path) -> bool:
+    """Whether it is this system, and systemd runs it."""
     return _is_this_system(root) and _RUNNING.is_dir()
 
 
 def _after_install(root: Path, changed: int) -> str:
     if not changed:
         return "nothing to change: the service is in place"
-    if _is_live(root):
+    if is_live(root):
         return f"next: edit {_CONFIG_PATH}, then sudo systemctl restart earshot-agent"
     return (
         f"next: edit {_CONFIG_PATH} there; the service starts with that system's next boot, once "

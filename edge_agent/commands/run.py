@@ -1,7 +1,6 @@
 """`edge-agent run`: the service, from the configuration to the last word."""
 
 import faulthandler
-import ipaddress
 import logging
 import os
 import platform
@@ -13,8 +12,6 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
-import msgspec
-
 from edge_agent import bundle as bundles
 from edge_agent import configfile
 from edge_agent.bundle import Bundle
@@ -22,9 +19,9 @@ from edge_agent.capture.open import open_source
 from edge_agent.classifier import Classifier
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.commands.agent import Agent
-from edge_agent.config import Config, MqttConfig, TlsConfig
+from edge_agent.commands.device import check_name, client_id, with_paths
+from edge_agent.config import Config
 from edge_agent.configfile import LoadedConfig
-from edge_agent.errors import ConfigError
 from edge_agent.health import Monitor, hardware
 from edge_agent.ids import Ids
 from edge_agent.messages import About, Encoder
@@ -36,9 +33,6 @@ from edge_agent.pipeline import Classifies, Pipeline
 from edge_agent.records import Samples
 
 __all__ = ["Agent", "about", "check_name", "client_id", "run"]
-
-_LOCAL_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
-_CREDENTIAL = "mqtt-password"
 
 
 class _Noticed:
@@ -86,25 +80,6 @@ def run(config_path: Path) -> int:
     return 0
 
 
-def check_name(config: Config) -> None:
-    """Refuse the default name where others could bear it, too.
-
-    Raises:
-        ConfigError: The device is called `local` and the broker is another machine.
-    """
-    if config.site.device == "local" and not _is_loopback(config.mqtt.host):
-        raise ConfigError(
-            f"site.device: 'local' at the broker {config.mqtt.host}: two devices of one name "
-            "would throw each other out",
-            hint="Give the device a name of its own: `site: {device: ear-0042}`.",
-        )
-
-
-def client_id(config: Config) -> str:
-    """The name by which the broker knows this device."""
-    return config.mqtt.client_id or f"earshot-{config.site.site}-{config.site.device}"
-
-
 def about(config: Config, bundle: Bundle, config_sha256: str, started_ns: int) -> About:
     """What `info` tells."""
     return About(
@@ -139,7 +114,7 @@ def _agent(
     )
     monitor = Monitor(clock, config.microphones, state_dir, bundle.model_sha256, loaded.sha256)
     output = MqttOutput(
-        _with_paths(config.mqtt, loaded),
+        with_paths(config.mqtt, loaded),
         client_id(config),
         encoder.will(),
         clock,
@@ -162,30 +137,3 @@ def _agent(
         about=about(config, bundle, loaded.sha256, clock.utc_ns()),
         service=Service(clock, sources, supervisor),
     )
-
-
-def _with_paths(mqtt: MqttConfig, loaded: LoadedConfig) -> MqttConfig:
-    """The broker's settings with absolute paths, and systemd's credential where none is named."""
-    password = _absolute(mqtt.password_file, loaded)
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    if password is None and credentials is not None:
-        found = Path(credentials) / _CREDENTIAL
-        password = str(found) if found.exists() else None
-    tls = mqtt.tls and TlsConfig(
-        ca=_absolute(mqtt.tls.ca, loaded),
-        certificate=_absolute(mqtt.tls.certificate, loaded),
-        key=_absolute(mqtt.tls.key, loaded),
-    )
-    return msgspec.structs.replace(mqtt, password_file=password, tls=tls)
-
-
-def _absolute(path: str | None, loaded: LoadedConfig) -> str | None:
-    # Not looked for: a password or a certificate may come after the start.
-    return None if path is None else str(loaded.path.parent / path)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host in _LOCAL_NAMES

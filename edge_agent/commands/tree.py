@@ -36,7 +36,7 @@ class Tree:
         if not _exists(place):
             self._tell("written", place)
             self._write(place, wanted)
-        elif not _is_ours(place):
+        elif not is_ours(place):
             self._left_alone(place)
         elif place.read_text(encoding="utf-8") != wanted:
             self._tell("replaced", place)
@@ -57,13 +57,13 @@ class Tree:
             if not self._dry_run:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.symlink_to(target)
-        elif not _is_link_to(place, target):
+        elif not is_link_to(place, target):
             self._left_alone(place)
 
     def remove(self, path: str) -> None:
         """Take away a file that `put` wrote."""
         place = self.at(path)
-        if _exists(place) and not _is_ours(place):
+        if _exists(place) and not is_ours(place):
             self._left_alone(place)
         elif _exists(place):
             self._unlink(place)
@@ -71,7 +71,7 @@ class Tree:
     def unlink(self, path: str, target: str) -> None:
         """Take away a link that `link` made."""
         place = self.at(path)
-        if _is_link_to(place, target):
+        if is_link_to(place, target):
             self._unlink(place)
 
     def remove_folder(self, path: str) -> None:
@@ -110,7 +110,8 @@ def _signed(text: str) -> str:
     return _SIGN.format(hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]) + text
 
 
-def _is_ours(place: Path) -> bool:
+def is_ours(place: Path) -> bool:
+    """Whether a file stands as `put` wrote it."""
     # A unit that was masked is a link to /dev/null: somebody's decision.
     if place.is_symlink() or not place.is_file():
         return False
@@ -118,7 +119,8 @@ def _is_ours(place: Path) -> bool:
     return text == _signed(text.partition("\n")[2])
 
 
-def _is_link_to(place: Path, target: str) -> bool:
+def is_link_to(place: Path, target: str) -> bool:
+    """Whether it is a link, and to that."""
     return place.is_symlink() and str(place.readlink()) == target
 
 
