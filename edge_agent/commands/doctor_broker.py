@@ -8,7 +8,6 @@ there changes.
 import json
 import secrets
 import socket
-import ssl
 import threading
 from pathlib import Path
 
@@ -171,10 +170,12 @@ def _no_connection(mqtt: MqttConfig, where: str, last: Unreachable) -> Finding:
     """The reason, and after the last semicolon what to do where the connection knows it."""
     why, _, todo = last.error.rpartition("; ")
     if why:
-        return fault("broker", f"{where}: {why}", f"{todo[:1].upper()}{todo[1:]}.")
-    if mqtt.tls is not None and ssl.SSLError.__name__ in last.error:
+        sentence = todo if todo.startswith("mqtt.") else f"{todo[:1].upper()}{todo[1:]}"
+        return fault("broker", f"{where}: {why}", f"{sentence}.")
+    if mqtt.tls is not None:
+        # The port has answered just now, so it is what is spoken there.
         todo = "Is it the port for TLS (often 8883)? Correct `mqtt.port`, or leave out `mqtt.tls`."
-        return fault("broker", f"{where} does not speak TLS as asked: {last.error}", todo)
+        return fault("broker", f"{where} does not speak TLS: {last.error}", todo)
     return fault("broker", f"{where}: {last.error}", "Look at `mqtt` in the configuration.")
 
 

@@ -85,7 +85,7 @@ def _device(name: str, settings: MicrophoneConfig) -> Finding:
         return fault("microphone", f"{what} gives no sound: {words.last}", todo)
     level = reading.values.get("LAeq_dbfs")
     if level is None:
-        found = f"{what} gives only silence ({', '.join(reading.reasons.values())})"
+        found = f"{what} gives only silence ({', '.join(sorted(set(reading.reasons.values())))})"
         return fault("microphone", found, "Look at mute, gain and `channel`: alsamixer")
     found = f"{what}: LAeq {level:.1f} dBFS"
     if reading.overload:
