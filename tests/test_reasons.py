@@ -222,11 +222,11 @@ def test_a_level_rules_reasons_agree_with_its_alerts(
 
 def explained(scores: list[float], tested: EventRule | None = None) -> list[str]:
     lines: list[str] = []
-    explanation = TextExplanation((), lines.append)
+    explanation = TextExplanation(lines.append)
     events = Events((tested or rule(),), 600.0, lambda _: "id", explanation)
     heard(events, scores)
     events.finish("end_of_input", middle_ns(len(scores)))
-    explanation.finish()
+    explanation.finish([])
     return lines
 
 
@@ -271,8 +271,8 @@ def test_what_never_came_near_is_told_with_its_best_score() -> None:
 def test_an_hour_of_reasons_takes_no_more_memory_than_a_minute() -> None:
     def peak(patches: int) -> int:
         explanations = (
-            TextExplanation(("loud",), lambda _: None),
-            JsonExplanation(Path("a.wav"), ("loud",), lambda _: None),
+            TextExplanation(lambda _: None),
+            JsonExplanation(Path("a.wav"), lambda _: None),
         )
         tracemalloc.start()
         for explanation in explanations:
@@ -281,7 +281,7 @@ def test_an_hour_of_reasons_takes_no_more_memory_than_a_minute() -> None:
                 # In and out of reach, with events in between.
                 score = (0.2, 0.4, 0.45, 0.6)[index // 9 % 4]
                 events.feed(prediction(index, score, 0.4 if index % 2 else 0.1))
-            explanation.finish()
+            explanation.finish([])
         size = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return size
@@ -292,11 +292,11 @@ def test_an_hour_of_reasons_takes_no_more_memory_than_a_minute() -> None:
 
 def test_each_object_is_a_reason_in_the_units_of_the_messages() -> None:
     lines: list[str] = []
-    explanation = JsonExplanation(Path("a.wav"), ("loud",), lines.append)
+    explanation = JsonExplanation(Path("a.wav"), lines.append)
     events = Events((rule(), rule("horn")), 600.0, lambda _: "id", explanation)
     for index, score in enumerate([0.1, 0.6, 0.7]):
         events.feed(prediction(index, score, 0.1))
-    explanation.finish()
+    explanation.finish(["loud"])
     told = [json.loads(line) for line in lines]
     assert [(reason.get("label"), reason.get("step")) for reason in told] == [
         ("siren", "n_of_m"),

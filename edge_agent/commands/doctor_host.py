@@ -80,6 +80,9 @@ def _room(place: Path, outbox_mb: float) -> Finding:
 
 
 def _state(folder: Path, place: Path, account: Account) -> Finding:
+    hidden = warning("state folder", f"you may not look into {folder}", "Do this as root.")
+    if there(folder) is None:
+        return hidden
     if place != folder:
         return _state_to_come(folder, place, account)
     if not folder.is_dir():
@@ -88,7 +91,7 @@ def _state(folder: Path, place: Path, account: Account) -> Finding:
     mend = f"sudo chown -R {account.name}: {folder} && sudo chmod 700 {folder}"
     allowed = account.may_fill(folder)
     if allowed is None:
-        return warning("state folder", f"you may not look into {folder}", "Do this as root.")
+        return hidden
     owner = user_name(folder.stat().st_uid)
     if not allowed:
         found = f"{folder} belongs to {owner}, and {account.name} may not write there"

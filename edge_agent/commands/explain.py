@@ -6,7 +6,7 @@ on, so that an hour takes no more memory than a minute.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -28,13 +28,12 @@ class TextExplanation:
     """Lines for a person.
 
     Args:
-        rules: Of the alerts, those that do not rest.
         tell: Takes a line.
     """
 
-    def __init__(self, rules: Iterable[str], tell: Callable[[str], object]) -> None:
+    def __init__(self, tell: Callable[[str], object]) -> None:
         self._tell = tell
-        self._far = _Far(rules)
+        self._far = _Far()
         self._stretches: dict[str, Stretch] = {}
 
     def __call__(self, reason: Reason) -> None:
@@ -59,14 +58,14 @@ class TextExplanation:
             stretch = self._stretches[name] = Stretch(reason)
         stretch.add(reason)
 
-    def finish(self) -> None:
-        """The recording is over."""
+    def finish(self, rules: Sequence[str]) -> None:
+        """The recording is over; of these alert rules, those that were never near are named."""
         for name in list(self._stretches):
             self._close(name)
         far = ", ".join(f"{name} {score:.2f}" for name, score in self._far.scores())
         if far:
             self._tell(f"never near, best score: {far}")
-        for rule in self._far.rules():
+        for rule in self._far.rules(rules):
             self._tell(f"never near: alert {rule}")
 
     def _close(self, name: str) -> None:
@@ -78,24 +77,23 @@ class JsonExplanation:
 
     Args:
         file: The recording.
-        rules: Of the alerts, those that do not rest.
         tell: Takes a line.
     """
 
-    def __init__(self, file: Path, rules: Iterable[str], tell: Callable[[str], object]) -> None:
+    def __init__(self, file: Path, tell: Callable[[str], object]) -> None:
         self._file = str(file)
         self._tell = tell
-        self._far = _Far(rules)
+        self._far = _Far()
 
     def __call__(self, reason: Reason) -> None:
         """Print a reason that is near."""
         if self._far.is_near(reason):
             self._print(_fields(reason))
 
-    def finish(self) -> None:
-        """Print what never came near."""
+    def finish(self, rules: Sequence[str]) -> None:
+        """Print what never came near, of the labels and of these alert rules."""
         scores = {name: round(score, _ROUND) for name, score in self._far.scores()}
-        self._print({"never_near": scores, "alerts_never_near": self._far.rules()})
+        self._print({"never_near": scores, "alerts_never_near": self._far.rules(rules)})
 
     def _print(self, fields: dict[str, object]) -> None:
         self._tell(json.dumps({"file": self._file, **fields}, separators=(",", ":")))
@@ -104,10 +102,9 @@ class JsonExplanation:
 class _Far:
     """Tells what is near, and remembers what never was."""
 
-    def __init__(self, rules: Iterable[str]) -> None:
+    def __init__(self) -> None:
         self._best: dict[str, float] = {}
         self._near: set[str] = set()
-        self._rules = tuple(rules)
 
     def is_near(self, reason: Reason) -> bool:
         if isinstance(reason, LabelReason):
@@ -125,8 +122,8 @@ class _Far:
         far = [item for item in self._best.items() if item[0] not in self._near]
         return sorted(far, key=lambda item: (-item[1], item[0]))
 
-    def rules(self) -> list[str]:
-        return [rule for rule in self._rules if f"alert {rule}" not in self._near]
+    def rules(self, rules: Sequence[str]) -> list[str]:
+        return [rule for rule in rules if f"alert {rule}" not in self._near]
 
 
 def _near_label(reason: LabelReason) -> bool:

@@ -51,7 +51,7 @@ def replay(
         if not as_json:
             print(path)
         ids = Ids(seed, position)
-        explanation = _explanation(path, config, as_json=as_json) if explain else None
+        explanation = _explanation(path, as_json=as_json) if explain else None
         pipeline = Pipeline(config, bundle, classifier, ids.new, observe=explanation)
         if position == 0:
             for rule in pipeline.resting:
@@ -72,10 +72,8 @@ def replay(
     return 2 if failures else 0
 
 
-def _explanation(path: Path, config: Config, *, as_json: bool) -> JsonExplanation | TextExplanation:
-    # Nothing is calibrated in a recording: rules in dB SPL rest, and are named on stderr.
-    rules = [name for name, rule in config.alerts.items() if rule.above_db is None]
-    return JsonExplanation(path, rules, print) if as_json else TextExplanation(rules, print)
+def _explanation(path: Path, *, as_json: bool) -> JsonExplanation | TextExplanation:
+    return JsonExplanation(path, print) if as_json else TextExplanation(print)
 
 
 def _explain(
@@ -90,7 +88,7 @@ def _explain(
         for _ in _records(path, config, pipeline, start_ns):
             pass
     finally:
-        explanation.finish()
+        explanation.finish([rule for rule in config.alerts if rule not in pipeline.resting])
 
 
 def _published(
