@@ -55,6 +55,7 @@ class MicrophoneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     channel: Annotated[int, Meta(ge=1, le=32)] = 1
     rate: Annotated[int, Meta(ge=8000, le=192000)] = 48000
     path: Annotated[str, Meta(min_length=1)] | None = None
+    noise_floor_dbfs: Annotated[float, Meta(ge=-200, le=0)] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what only shows when two settings are seen together."""
@@ -183,9 +184,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         stdin = [name for name, mic in self.microphones.items() if mic.kind == "stdin"]
         if len(stdin) > 1:
             raise ValueError(f"only one microphone can read stdin, not {', '.join(stdin)}")
+        published = ", ".join(self.levels.indicators)
+        for name, microphone in self.microphones.items():
+            if microphone.noise_floor_dbfs is not None and "LAeq" not in self.levels.indicators:
+                raise ValueError(
+                    f"microphones.{name}.noise_floor_dbfs needs the indicator LAeq, and "
+                    f"levels.indicators holds {published}"
+                )
         for name, rule in self.alerts.items():
             if rule.indicator is not None and rule.indicator not in self.levels.indicators:
-                published = ", ".join(self.levels.indicators)
                 raise ValueError(
                     f"alerts.{name} needs the indicator {rule.indicator}, and levels.indicators "
                     f"holds {published}"

@@ -132,8 +132,9 @@ class Agent:
                 self._finish([name], "end_of_input")
                 continue
             if block is not None:
-                self._monitor.block(name)
-                self._queue(self._pipelines[name].feed(block))
+                records = self._pipelines[name].feed(block)
+                self._monitor.block(block, records)
+                self._queue(records)
             elif source.ended:
                 self._finish([name], "end_of_input")
 
