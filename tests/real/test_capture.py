@@ -1,7 +1,6 @@
 """The microphone's whole way on a real sound server: PulseAudio's null sinks, ALSA, PortAudio."""
 
 import os
-import re
 import signal
 import subprocess
 import wave
@@ -14,69 +13,12 @@ import numpy.typing as npt
 import pytest
 
 from edge_agent.capture.microphone import MicrophoneSource
-from edge_agent.clock import SystemClock
 from edge_agent.config import MicrophoneConfig
 from edge_agent.errors import DeviceError
 from edge_agent.records import Block
+from tests.real.sound import CLOCK, MONO, STEREO, pactl
 
 pytestmark = pytest.mark.real
-
-CLOCK = SystemClock()
-ALSA = Path("/usr/share/alsa/alsa.conf")
-# Without norewinds=1 the sink delivers in lumps of seconds.
-SINK = "rate=48000 format=s16le norewinds=1"
-MONO = f"module-null-sink sink_name=mic channels=1 {SINK}"
-STEREO = f"module-null-sink sink_name=pair channels=2 {SINK}"
-INSTALL = "apt-get install pulseaudio pulseaudio-utils libportaudio2 libasound2-plugins"
-
-
-def wait_until(true: Callable[[], bool], what: str, deadline_s: float = 20.0) -> None:
-    end_ns = CLOCK.monotonic_ns() + round(deadline_s * 1e9)
-    while not true():
-        assert CLOCK.monotonic_ns() < end_ns, f"not within {deadline_s} s: {what}"
-        CLOCK.wait(0.05)
-
-
-def pactl(*words: str) -> str:
-    run = subprocess.run(["pactl", *words], capture_output=True, text=True, check=True)
-    return run.stdout.strip()
-
-
-def server_answers() -> bool:
-    return subprocess.run(["pactl", "info"], capture_output=True).returncode == 0
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    folder = tmp_path_factory.mktemp("pulse")
-    folder.chmod(0o700)
-    socket = folder / "native"
-    without_hooks = re.sub(r"(?ms)^@hooks \[.*?^\]\n", "", ALSA.read_text())
-    devices = "".join(
-        f'pcm.{pcm} {{ type pulse device "{sink}.monitor" }}\n'
-        for pcm, sink in (("mic0", "mic"), ("mic1", "pair"))
-    )
-    (folder / "alsa.conf").write_text(without_hooks + devices)
-    command = ["pulseaudio", "-n", "--daemonize=no", "--fail", "--use-pid-file=no"]
-    command += ["--exit-idle-time=-1", "--disable-shm=yes", "--realtime=no"]
-    command += ["--high-priority=no", f"--log-target=file:{folder / 'pulse.log'}"]
-    command += ["-L", f"module-native-protocol-unix socket={socket} auth-anonymous=1"]
-    command += ["-L", MONO, "-L", STEREO]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(folder))
-        patch.setenv("HOME", str(folder))
-        patch.setenv("PULSE_SERVER", f"unix:{socket}")
-        patch.setenv("ALSA_CONFIG_PATH", str(folder / "alsa.conf"))
-        try:
-            process = subprocess.Popen(
-                command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-        except FileNotFoundError:
-            pytest.fail(f"PulseAudio is missing: {INSTALL}")
-        wait_until(server_answers, "PulseAudio answers")
-        yield
-        process.terminate()
-        process.wait(timeout=10)
 
 
 @pytest.fixture
