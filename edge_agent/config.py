@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from edge_agent import devicename
+
 Name = Annotated[
     str,
     Meta(
@@ -63,6 +65,8 @@ class MicrophoneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             raise ValueError(f"channel {self.channel} of {self.channels} channels")
         if (self.kind == "file") != (self.path is not None):
             raise ValueError("`path` belongs to `kind: file`, and `kind: file` needs it")
+        # Refuses what only looks like a stable name: it would be missing for ever.
+        devicename.parsed(self.device)
 
 
 class LevelsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

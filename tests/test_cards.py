@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.capture.cards import Place, captures, find, owner, place_in, usb_rates
+from edge_agent.capture.cards import Place, captures, find, number, owner, place_in, usb_rates
 from edge_agent.devicename import CardName, UsbName, parsed
 from tests.sound_tree import STREAM, SoundTree
 
@@ -140,3 +140,10 @@ def test_portaudios_names_of_hardware_end_with_the_place(
     title: str, expected: Place | None
 ) -> None:
     assert place_in(title) == expected
+
+
+def test_portaudios_device_is_picked_by_its_place_and_never_by_chance() -> None:
+    # A second microphone of the same name, and one whose index begins with the same digit.
+    titles = ["default", "USB: Audio (hw:1,0)", "USB: Audio (hw:11,0)", "USB: Audio (hw:1,1)"]
+    assert [number(Place(*at), titles) for at in ((1, 0), (11, 0), (1, 1))] == [1, 2, 3]
+    assert number(Place(0, 0), titles) is None

@@ -118,6 +118,12 @@ def place_in(title: str) -> Place | None:
     return Place(int(found[1]), int(found[2])) if found else None
 
 
+def number(place: Place, titles: Sequence[str]) -> int | None:
+    """Which of PortAudio's devices, by their names, is at the place; None: it offers none there."""
+    places = [place_in(title) for title in titles]
+    return places.index(place) if place in places else None
+
+
 def _captures(folder: Path) -> Iterator[Capture]:
     if not folder.is_dir():
         return

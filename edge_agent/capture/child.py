@@ -128,7 +128,7 @@ def run(pipe: int, name: str, channels: int, rate: int, root: Path) -> int:
     feed = _Feed(channels, rate)
     device = _device(name)
     if place is not None:
-        device = _number(place, [str(found["name"]) for found in sounddevice.query_devices()])
+        device = cards.number(place, [str(found["name"]) for found in sounddevice.query_devices()])
         if device is None:
             return _not_offered(place, root)
     try:
@@ -153,12 +153,6 @@ def run(pipe: int, name: str, channels: int, rate: int, root: Path) -> int:
     except BrokenPipeError:
         return 0
     return wire.EXIT_STOPPED
-
-
-def _number(place: cards.Place, titles: list[str]) -> int | None:
-    """The number that PortAudio gives a card's device; None: it does not offer it."""
-    places = [cards.place_in(title) for title in titles]
-    return places.index(place) if place in places else None
 
 
 def _not_offered(place: cards.Place, root: Path) -> int:

@@ -7,10 +7,12 @@ user can mend, at the very start, is an error.
 
 import logging
 from collections import deque
+from pathlib import Path
 
 import numpy as np
 
 from edge_agent.capture import wire
+from edge_agent.capture.cards import ROOT
 from edge_agent.capture.process import HINTS, SILENT_S, Child
 from edge_agent.capture.timeline import Timeline
 from edge_agent.clock import Clock
@@ -38,12 +40,16 @@ class MicrophoneSource:
         name: The microphone's name in the configuration.
         settings: Which device, how opened, which channel.
         clock: Stamps the blocks and times the restarts.
+        root: Where `sys` and `proc` are, by which the device's name is looked up.
     """
 
-    def __init__(self, name: str, settings: MicrophoneConfig, clock: Clock) -> None:
+    def __init__(
+        self, name: str, settings: MicrophoneConfig, clock: Clock, root: Path = ROOT
+    ) -> None:
         self._name = name
         self._settings = settings
         self._clock = clock
+        self._root = root
         self._timeline = Timeline(clock, _RATE)
         self._resampler = Resampler(settings.rate, _RATE)
         self._ready: deque[Block] = deque()
@@ -57,7 +63,7 @@ class MicrophoneSource:
         self._logged_ns: int | None = None
         self._again_ns = 0
         self._closed = False
-        self._child: Child | None = Child(settings, clock)
+        self._child: Child | None = Child(settings, clock, root)
 
     @property
     def ended(self) -> bool:
@@ -177,4 +183,4 @@ class MicrophoneSource:
             self._clock.wait(min(wait_s, timeout_s))
         if wait_s <= timeout_s:
             self._restarts += 1
-            self._child = Child(self._settings, self._clock)
+            self._child = Child(self._settings, self._clock, self._root)

@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from edge_agent.capture.cards import ROOT
 from edge_agent.capture.microphone import MicrophoneSource
 from edge_agent.config import MicrophoneConfig
 from edge_agent.errors import DeviceError
 from edge_agent.records import Block
 from tests.real.sound import CLOCK, MONO, STEREO, pactl
+from tests.sound_tree import SoundTree
 
 pytestmark = pytest.mark.real
 
@@ -25,9 +27,11 @@ pytestmark = pytest.mark.real
 def open_microphone(server: None) -> Iterator[Callable[..., MicrophoneSource]]:
     opened = []
 
-    def open_it(device: str = "mic0", channels: int = 1, channel: int = 1) -> MicrophoneSource:
+    def open_it(
+        device: str = "mic0", channels: int = 1, channel: int = 1, root: Path = ROOT
+    ) -> MicrophoneSource:
         settings = MicrophoneConfig(device=device, channels=channels, channel=channel)
-        opened.append(MicrophoneSource("mic", settings, CLOCK))
+        opened.append(MicrophoneSource("mic", settings, CLOCK, root))
         return opened[-1]
 
     yield open_it
@@ -161,6 +165,33 @@ def test_an_unknown_device_is_named_together_with_those_there_are(
 ) -> None:
     source = open_microphone("no such device")
     with pytest.raises(DeviceError, match=r"microphone mic: no such device: .*devices: .*mic0"):
+        heard(source, 1)
+
+
+@pytest.mark.parametrize(
+    ("device", "recorded_by", "words"),
+    [
+        ("usb:0d8c:013c@1-1.9", None, "no sound card .*there are: hw:CARD=Device, usb:.*@1-1.2, "),
+        ("usb:0d8c:013c", None, "2 sound cards have this name; add @1-1.2 or @1-1.4"),
+        ("hw:CARD=Device_1", None, "hw:8,0 is there, but cannot be opened; is this user in"),
+        ("hw:CARD=Device_1", 4711, "hw:8,0 is in use by process 4711"),
+    ],
+)
+def test_a_stable_name_is_its_card_and_no_other(
+    open_microphone: Callable[..., MicrophoneSource],
+    tmp_path: Path,
+    device: str,
+    recorded_by: int | None,
+    words: str,
+) -> None:
+    # PortAudio has microphones to offer, but none of these two, and `default` is not taken instead.
+    tree = SoundTree(tmp_path)
+    tree.usb(7, "Device", "1-1.2")
+    tree.usb(8, "Device_1", "1-1.4")
+    if recorded_by is not None:
+        tree.record(8, recorded_by)
+    source = open_microphone(device, root=tmp_path)
+    with pytest.raises(DeviceError, match=f"microphone mic: {device}: {words}"):
         heard(source, 1)
 
 
