@@ -34,6 +34,7 @@ FAULTS = (
     "dc",
     "dead",
     "disk_low",
+    "mic_missing",
     "mqtt_away",
     "mqtt_denied",
     "mqtt_moved",
@@ -119,7 +120,8 @@ class Monitor:
         found |= {
             f"no_blocks:{name}"
             for name, last_ns in self._blocks_ns.items()
-            if now_ns - last_ns > SILENT_S * 1e9
+            # A device that is not there gives no blocks; one name is enough for that.
+            if now_ns - last_ns > SILENT_S * 1e9 and f"mic_missing:{name}" not in found
         }
         for name, faults in self._inputs.items():
             found |= {f"{fault}:{name}" for fault in faults.standing}

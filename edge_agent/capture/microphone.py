@@ -1,11 +1,12 @@
 """A sound card as blocks of sound: starts, watches and restarts the capture child.
 
 Nothing that a microphone does ends the agent: a device that goes away raises no error anywhere,
-so a child that died or gave no block for 3 s is replaced, after 1, 2, 4 ... 60 s. Only what the
-user can mend, at the very start, is an error.
+so a child that died or gave no block for 3 s is replaced, after 1, 2, 4 ... 60 s and without end.
+Only where somebody waits at a terminal is a device that cannot be opened an error.
 """
 
 import logging
+import random
 from collections import deque
 from pathlib import Path
 
@@ -29,7 +30,11 @@ _MOST_BACK_OFF_S = 60.0
 _HEALTHY_S = 60.0
 _LEAST_LOSS_S = 0.05
 """An overrun loses at least an ALSA period; less is the scheduler's jitter."""
+_SETTLED_S = 10.0
+"""After so much sound a device that could not be opened is back."""
 _LOG_EVERY_S = 60.0
+_LOG_AGAIN_S = 3600.0
+_MOST_WORDS = 300
 _FULL_SCALE = np.float32(32768.0)
 
 
@@ -41,15 +46,24 @@ class MicrophoneSource:
         settings: Which device, how opened, which channel.
         clock: Stamps the blocks and times the restarts.
         root: Where `sys` and `proc` are, by which the device's name is looked up.
+        patient: Wait for a device that cannot be opened, too, instead of raising.
     """
 
     def __init__(
-        self, name: str, settings: MicrophoneConfig, clock: Clock, root: Path = ROOT
+        self,
+        name: str,
+        settings: MicrophoneConfig,
+        clock: Clock,
+        root: Path = ROOT,
+        *,
+        patient: bool = False,
     ) -> None:
         self._name = name
         self._settings = settings
         self._clock = clock
         self._root = root
+        self._patient = patient
+        self._rng = random.Random()  # noqa: S311 # it spreads waits, it hides nothing
         self._timeline = Timeline(clock, _RATE)
         self._resampler = Resampler(settings.rate, _RATE)
         self._ready: deque[Block] = deque()
@@ -60,10 +74,12 @@ class MicrophoneSource:
         self._lost_total = 0
         self._restarts = 0
         self._failures = 0
-        self._logged_ns: int | None = None
+        self._last_error: str | None = None
+        self._logged = ""
+        self._logged_ns = 0
         self._again_ns = 0
         self._closed = False
-        self._child: Child | None = Child(settings, clock, root)
+        self._child = self._start()
 
     @property
     def ended(self) -> bool:
@@ -74,7 +90,7 @@ class MicrophoneSource:
         """The next block of about 0.25 s, or None when there is none within the timeout.
 
         Raises:
-            DeviceError: The device cannot be opened, before its first block.
+            DeviceError: The device cannot be opened, before its first block; never if `patient`.
         """
         deadline_ns = self._clock.monotonic_ns() + round(timeout_s * _NS)
         while not self._ready and not self._closed:
@@ -99,6 +115,7 @@ class MicrophoneSource:
             gaps_s=self._lost_total / _RATE,
             bad_samples=0,
             restarts=self._restarts,
+            last_error=self._last_error,
         )
 
     def _turn(self, timeout_s: float) -> None:
@@ -120,7 +137,10 @@ class MicrophoneSource:
         self._count_losses(header, captured_ns)
         samples = self._resampler.push(mono)
         self._heard = True
-        if self._child is not None and self._child.age_s() > _HEALTHY_S:
+        age_s = self._child.age_s() if self._child is not None else 0.0
+        if age_s > _SETTLED_S:
+            self._last_error = None
+        if age_s > _HEALTHY_S:
             self._failures = 0
         if len(samples):
             self._emit(samples, captured_ns)
@@ -160,22 +180,30 @@ class MicrophoneSource:
     def _give_up(self, child: Child) -> None:
         child.end()
         self._child = None
-        if not self._heard and child.code in HINTS:
+        if not (self._patient or self._heard) and child.code in HINTS:
             self._closed = True
             raise DeviceError(
                 f"microphone {self._name}: {self._settings.device}: {child.last_words()}",
                 hint=HINTS[child.code],
             )
-        wait_s = min(_MOST_BACK_OFF_S, 2.0**self._failures)
+        if not child.heard:
+            # One that opens and gives nothing is there: that is another fault.
+            words = f"{self._settings.device}: {child.last_words()}"
+            self._last_error = words[:_MOST_WORDS] if child.dead else None
+        self._back_off(child.reason())
+
+    def _back_off(self, reason: str) -> None:
+        wait_s = min(_MOST_BACK_OFF_S, 2.0**self._failures) * self._rng.uniform(0.5, 1.5)
         self._failures = min(self._failures + 1, 6)
         self._again_ns = self._clock.monotonic_ns() + round(wait_s * _NS)
-        self._log_seldom(f"{child.reason()}; next try in {wait_s:g} s")
+        self._log_seldom(reason, f"next try in {wait_s:.1f} s")
 
-    def _log_seldom(self, text: str) -> None:
+    def _log_seldom(self, reason: str, then: str) -> None:
         now_ns = self._clock.monotonic_ns()
-        if self._logged_ns is None or now_ns - self._logged_ns >= _LOG_EVERY_S * _NS:
-            self._logged_ns = now_ns
-            _log.warning("microphone %s: %s", self._name, text)
+        again_s = _LOG_AGAIN_S if reason == self._logged else _LOG_EVERY_S
+        if not self._logged or now_ns - self._logged_ns >= again_s * _NS:
+            self._logged, self._logged_ns = reason, now_ns
+            _log.warning("microphone %s: %s; %s", self._name, reason, then)
 
     def _start_when_due(self, timeout_s: float) -> None:
         wait_s = (self._again_ns - self._clock.monotonic_ns()) / _NS
@@ -183,4 +211,13 @@ class MicrophoneSource:
             self._clock.wait(min(wait_s, timeout_s))
         if wait_s <= timeout_s:
             self._restarts += 1
-            self._child = Child(self._settings, self._clock, self._root)
+            self._child = self._start()
+
+    def _start(self) -> Child | None:
+        try:
+            return Child(self._settings, self._clock, self._root)
+        except OSError as error:
+            # Too little memory, or too many open files: that may pass as well.
+            self._last_error = f"the capture process cannot be started: {error}"
+            self._back_off(self._last_error)
+            return None

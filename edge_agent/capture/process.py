@@ -36,8 +36,11 @@ class Child:
         self._started_ns = self._heard_ns = clock.monotonic_ns()
         self._splitter = wire.Splitter()
         self._words = b""
+        self.heard = False
         self.dead = False
         self.code: int | None = None
+        # First: when there are too few descriptors, no process is left behind without a parent.
+        self._selector = selectors.DefaultSelector()
         reading, writing = os.pipe()
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         os.set_blocking(reading, False)
@@ -57,12 +60,14 @@ class Child:
                 stderr=subprocess.PIPE,
                 env={key: value for key, value in os.environ.items() if key != "NOTIFY_SOCKET"},
             )
+        except OSError:
+            os.close(reading)
+            raise
         finally:
             os.close(writing)
         assert self._process.stderr is not None
         self._stderr = self._process.stderr
         os.set_blocking(self._stderr.fileno(), False)
-        self._selector = selectors.DefaultSelector()
         self._selector.register(self._pipe, selectors.EVENT_READ)
         self._selector.register(self._stderr, selectors.EVENT_READ)
 
@@ -79,6 +84,7 @@ class Child:
             else:
                 self._selector.unregister(key.fileobj)
         if blocks:
+            self.heard = True
             self._heard_ns = self._clock.monotonic_ns()
         return blocks
 
@@ -115,6 +121,8 @@ class Child:
 
     def reason(self) -> str:
         """Why it was given up, for the log."""
+        if self.code in HINTS:
+            return f"{self.last_words()} {HINTS[self.code]}"
         if self.dead:
             return f"the capture process ended ({self.code}): {self.last_words()}"
         return f"no sound for {SILENT_S:g} s"

@@ -19,7 +19,7 @@ from edge_agent.health import Monitor
 from edge_agent.messages import About, Encoder, in_order
 from edge_agent.mqtt import MqttOutput, Result
 from edge_agent.outbox import Outbox
-from edge_agent.records import Alert, Block, EndReason, Event, Record, Stamp
+from edge_agent.records import Alert, Block, CaptureHealth, EndReason, Event, Record, Stamp
 
 TURN_S = 0.1
 """The longest wait of a turn, so the longest that an acknowledgement lies about."""
@@ -197,12 +197,13 @@ class Agent:
         self._outbox.add(self._encoder.states(stamp))
 
     def _report(self) -> None:
-        faults = self._monitor.faults(self._other_faults())
+        capture = [source.health() for source in self._sources.values()]
+        faults = self._monitor.faults(self._other_faults(capture))
         self._log_changes(frozenset(faults))
         if self._monitor.due(faults):
             health = self._monitor.report(
                 faults,
-                [source.health() for source in self._sources.values()],
+                capture,
                 self._outbox.health(),
                 self._output.health(),
             )
@@ -210,8 +211,9 @@ class Agent:
             self._dropping, self._dropped = dropped > self._dropped, dropped
             self._queue([health])
 
-    def _other_faults(self) -> list[str]:
+    def _other_faults(self, capture: Iterable[CaptureHealth]) -> list[str]:
         found = self._output.faults()
+        found += [f"mic_missing:{one.microphone}" for one in capture if one.last_error is not None]
         resting = {rule for pipeline in self._pipelines.values() for rule in pipeline.resting}
         found += [f"alert_uncalibrated:{rule}" for rule in resting]
         if self._outbox.damaged:
