@@ -106,6 +106,11 @@ def test_what_is_just_beyond_the_limits_is_ill(ill: Samples) -> None:
     assert len(changes(InputFaults(), np.tile(ill, 4 * 61))) == 1
 
 
+def test_one_cause_has_one_name() -> None:
+    # All samples at the end of the scale: neither an offset nor an overload of the sound.
+    assert changes(InputFaults(), np.tile(level(-1.0), 4 * 70)) == [(5.0, ("stuck",))]
+
+
 def test_a_bang_that_is_clipped_is_no_fault_and_a_lorry_each_minute_is_one() -> None:
     bang = np.concatenate([tone(3, 2.0), sound(117)])
     assert changes(InputFaults(), np.tile(bang, 3)) == []
@@ -128,7 +133,7 @@ def test_a_gap_neither_raises_nor_clears() -> None:
     for samples, missed_s in (
         (np.zeros(3 * RATE + FRAME // 2, np.float32), 0),
         # What was half a frame is forgotten: what comes behind the gap begins one of its own.
-        (np.zeros(2 * RATE - FRAME, np.float32), 3600),
+        (np.zeros(2 * RATE - FRAME // 2, np.float32), 3600),
         (np.zeros(FRAME, np.float32), 0),
         (sound(9.5), 3600),
         (sound(0.5, seed=2), 0),
