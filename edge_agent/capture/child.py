@@ -9,7 +9,6 @@ there as they please. What cannot go on ends with an exit code of `wire`; the pa
 """
 
 import ctypes
-import json
 import os
 import queue
 import signal
@@ -167,6 +166,8 @@ def _not_offered(place: cards.Place, root: Path) -> int:
 
 def print_devices(out: int, root: Path) -> int:
     """Write what PortAudio can record from, a JSON object a line; returns the exit code."""
+    import json  # only here: the child that captures is to stay small
+
     try:
         import sounddevice
     except OSError as error:

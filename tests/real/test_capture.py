@@ -179,6 +179,51 @@ def test_a_killed_child_is_replaced_and_what_was_lost_is_counted(
     assert source.health().gaps_s == pytest.approx(lost / 48000)
 
 
+def test_a_child_that_hangs_is_replaced_and_what_was_lost_is_counted(
+    open_microphone: Callable[..., MicrophoneSource],
+) -> None:
+    source = open_microphone()
+    blocks = heard(source, 7)
+    (child,) = children()
+    os.kill(child, signal.SIGSTOP)
+    blocks += heard(source, 8)
+    assert unbroken(blocks)
+    assert child not in children()
+    assert source.health().restarts == 1
+    # Three seconds without a block, and half a second of back-off at least.
+    assert source.health().gaps_s > 2.5
+    assert_readings_tell(blocks)
+
+
+def test_a_child_that_was_held_up_is_late_and_loses_nothing(
+    open_microphone: Callable[..., MicrophoneSource],
+) -> None:
+    source = open_microphone()
+    blocks = heard(source, 7)
+    (child,) = children()
+    os.kill(child, signal.SIGSTOP)
+    CLOCK.wait(1.5)
+    os.kill(child, signal.SIGCONT)
+    blocks += heard(source, 16)
+    assert [block.missed for block in blocks] == [0] * 23
+    assert children() == [child]
+
+
+def test_a_sound_server_that_stalls_is_heard_again_when_it_goes_on(
+    open_microphone: Callable[..., MicrophoneSource],
+) -> None:
+    source = open_microphone()
+    heard(source, 2)
+    pactl("suspend-sink", "mic", "1")
+    try:
+        wait_turning(source, lambda: source.health().restarts >= 1, "the child is replaced")
+        # It can be opened: that is not a missing microphone.
+        assert source.health().last_error is None
+    finally:
+        pactl("suspend-sink", "mic", "0")
+    assert unbroken(heard(source, 4))
+
+
 def test_a_microphone_that_was_unplugged_is_heard_again_when_it_is_back(
     open_microphone: Callable[..., MicrophoneSource],
 ) -> None:
