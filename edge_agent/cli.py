@@ -267,6 +267,24 @@ def uninstall(root: Path, dry_run: bool) -> None:
     uninstall(root, dry_run=dry_run)
 
 
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one device a line, nothing else.")
+def devices(as_json: bool) -> None:
+    """List what a microphone's `device` can be, by names that outlast a reboot.
+
+    With the rates that the hardware takes; behind a plugin, which takes any, with its name.
+
+    \b
+    edge-agent devices
+    edge-agent devices --json | jq -r .device
+    """
+    from edge_agent.commands.devices import show_devices
+
+    with _printing():
+        code = show_devices(as_json=as_json)
+    sys.exit(code)
+
+
 def main() -> None:
     """Run the command line; what the user can mend ends with two lines and exit code 2."""
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from edge_agent import devicename
+
 Name = Annotated[
     str,
     Meta(
@@ -55,6 +57,7 @@ class MicrophoneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     channel: Annotated[int, Meta(ge=1, le=32)] = 1
     rate: Annotated[int, Meta(ge=8000, le=192000)] = 48000
     path: Annotated[str, Meta(min_length=1)] | None = None
+    noise_floor_dbfs: Annotated[float, Meta(ge=-200, le=0)] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what only shows when two settings are seen together."""
@@ -62,6 +65,8 @@ class MicrophoneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             raise ValueError(f"channel {self.channel} of {self.channels} channels")
         if (self.kind == "file") != (self.path is not None):
             raise ValueError("`path` belongs to `kind: file`, and `kind: file` needs it")
+        # Refuses what only looks like a stable name: it would be missing for ever.
+        devicename.parsed(self.device)
 
 
 class LevelsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -183,9 +188,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         stdin = [name for name, mic in self.microphones.items() if mic.kind == "stdin"]
         if len(stdin) > 1:
             raise ValueError(f"only one microphone can read stdin, not {', '.join(stdin)}")
+        published = ", ".join(self.levels.indicators)
+        for name, microphone in self.microphones.items():
+            if microphone.noise_floor_dbfs is not None and "LAeq" not in self.levels.indicators:
+                raise ValueError(
+                    f"microphones.{name}.noise_floor_dbfs needs the indicator LAeq, and "
+                    f"levels.indicators holds {published}"
+                )
         for name, rule in self.alerts.items():
             if rule.indicator is not None and rule.indicator not in self.levels.indicators:
-                published = ", ".join(self.levels.indicators)
                 raise ValueError(
                     f"alerts.{name} needs the indicator {rule.indicator}, and levels.indicators "
                     f"holds {published}"

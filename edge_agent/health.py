@@ -6,11 +6,21 @@ to do; the table here and that page are held equal by a test.
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from edge_agent.clock import Clock
-from edge_agent.records import CaptureHealth, Health, MqttHealth, OutboxHealth
+from edge_agent.config import MicrophoneConfig
+from edge_agent.input_faults import InputFaults
+from edge_agent.records import (
+    Block,
+    CaptureHealth,
+    Health,
+    LevelReading,
+    MqttHealth,
+    OutboxHealth,
+    Record,
+)
 
 PERIOD_S = 60.0
 SILENT_S = 3.0
@@ -19,8 +29,12 @@ LOW_DISK_MB = 50.0
 
 FAULTS = (
     "alert_uncalibrated",
+    "clipped",
     "clock_unsynced",
+    "dc",
+    "dead",
     "disk_low",
+    "mic_missing",
     "mqtt_away",
     "mqtt_denied",
     "mqtt_moved",
@@ -32,9 +46,11 @@ FAULTS = (
     "outbox_dropping",
     "outbox_set_aside",
     "outbox_unwritable",
+    "stuck",
+    "too_quiet",
 )
 
-MICROPHONE_FAULTS = ("no_blocks",)
+MICROPHONE_FAULTS = ("mic_missing", "no_blocks")
 """Those that name a microphone which gives no sound."""
 _WORST_FIRST = (*MICROPHONE_FAULTS, "outbox_unwritable", "outbox_dropping", "mqtt_refused")
 """What is lost now, then what will be; all others follow."""
@@ -48,7 +64,7 @@ class Monitor:
 
     Args:
         clock: Its monotonic time makes the ages.
-        microphones: Their names; each is expected to give blocks from now on.
+        microphones: By name; each is expected to give blocks from now on.
         state_dir: Whose disk is watched.
         model_sha256: Of the model in use.
         config_sha256: Of the configuration's file.
@@ -57,7 +73,7 @@ class Monitor:
     def __init__(
         self,
         clock: Clock,
-        microphones: Iterable[str],
+        microphones: Mapping[str, MicrophoneConfig],
         state_dir: Path | None,
         model_sha256: str,
         config_sha256: str,
@@ -67,19 +83,28 @@ class Monitor:
         self._model_sha256 = model_sha256
         self._config_sha256 = config_sha256
         self._blocks_ns = dict.fromkeys(microphones, clock.monotonic_ns())
+        self._inputs = {
+            name: InputFaults(settings.noise_floor_dbfs) for name, settings in microphones.items()
+        }
         self._block_ns: int | None = None
         self._inference_ns: int | None = None
         self._ack_ns: int | None = None
         self._told_ns: int | None = None
         self._told_faults: tuple[str, ...] = ()
 
-    def block(self, microphone: str) -> None:
-        """A block came in."""
-        self._block_ns = self._blocks_ns[microphone] = self._clock.monotonic_ns()
+    def block(self, block: Block, records: Iterable[Record]) -> None:
+        """A block came in, and led to these records."""
+        self._block_ns = self._blocks_ns[block.microphone] = self._clock.monotonic_ns()
+        faults = self._inputs[block.microphone]
+        faults.block(block)
+        for record in records:
+            if isinstance(record, LevelReading):
+                faults.reading(record)
 
     def ended(self, microphone: str) -> None:
         """A recording is over; no more blocks are expected."""
         self._blocks_ns.pop(microphone, None)
+        self._inputs.pop(microphone, None)
 
     def inference(self) -> None:
         """A patch was scored."""
@@ -100,8 +125,11 @@ class Monitor:
         found |= {
             f"no_blocks:{name}"
             for name, last_ns in self._blocks_ns.items()
-            if now_ns - last_ns > SILENT_S * 1e9
+            # A device that is not there gives no blocks; one name is enough for that.
+            if now_ns - last_ns > SILENT_S * 1e9 and f"mic_missing:{name}" not in found
         }
+        for name, faults in self._inputs.items():
+            found |= {f"{fault}:{name}" for fault in faults.standing}
         if not self._clock.synced():
             found.add("clock_unsynced")
         free_mb = self._disk_free_mb()

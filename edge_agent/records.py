@@ -150,6 +150,8 @@ class CaptureHealth(msgspec.Struct, frozen=True, kw_only=True):
     gaps_s: float
     bad_samples: int
     restarts: int
+    last_error: str | None = None
+    """Why the device cannot be opened; None while it can."""
 
 
 class OutboxHealth(msgspec.Struct, frozen=True, kw_only=True):

@@ -102,6 +102,16 @@ def test_json_with_tabs_and_a_byte_order_mark_is_read(tmp_path: Path) -> None:
             "alerts.a needs the indicator LAFmax, and levels.indicators holds LAeq",
             "base.yaml",
         ),
+        (
+            "levels: {indicators: [LAFmax]}\nmicrophones: {a: {noise_floor_dbfs: -80}}\n",
+            "microphones.a.noise_floor_dbfs needs the indicator LAeq, and levels.indicators holds",
+            "base.yaml",
+        ),
+        (
+            "microphones: {a: {device: 'usb:0d8c:13c'}}\n",
+            "'usb:0d8c:13c' is no name of a sound card; write hw:CARD=<id>[,DEV=<number>] or usb:",
+            "base.yaml",
+        ),
         ("mqtt: {prot: 1}\n", "mqtt.prot: is not a setting", "mean `port`"),
         ("alerts:\n", "site.yaml:1:8: alerts: found nothing", "key: value"),
         ("mqtt: ~\n", "site.yaml:1:7: mqtt: found nothing", "key: value"),

@@ -4,7 +4,8 @@ It imports neither numpy nor msgspec. The callback only copies, counts and enque
 is full must never hold up the sound. stdout and stderr are left to the libraries, which write
 there as they please. What cannot go on ends with an exit code of `wire`; the parent restarts.
 
-    python -I -m edge_agent.capture.child FD DEVICE CHANNELS RATE
+    python -I -m edge_agent.capture.child FD DEVICE CHANNELS RATE ROOT
+    python -I -m edge_agent.capture.child list ROOT
 """
 
 import ctypes
@@ -13,9 +14,10 @@ import queue
 import signal
 import sys
 import threading
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
-from edge_agent.capture import wire
+from edge_agent.capture import cards, wire
 from edge_agent.clock import SystemClock
 
 _BLOCKS_PER_S = 4
@@ -109,17 +111,28 @@ def _device(name: str) -> int | str | None:
     return int(name) if name.isdecimal() else name
 
 
-def run(pipe: int, name: str, channels: int, rate: int) -> int:
+def run(pipe: int, name: str, channels: int, rate: int, root: Path) -> int:
     """Capture until the stream or the parent ends; returns the exit code."""
+    # Before PortAudio wakes the cards.
+    try:
+        place = cards.find(name, root)
+    except (LookupError, ValueError) as error:
+        _say(str(error))
+        return wire.EXIT_MISSING
     try:
         import sounddevice
     except OSError as error:
         _say(str(error))
         return wire.EXIT_NO_PORTAUDIO
     feed = _Feed(channels, rate)
+    device = _device(name)
+    if place is not None:
+        device = cards.number(place, [str(found["name"]) for found in sounddevice.query_devices()])
+        if device is None:
+            return _not_offered(place, root)
     try:
         stream = sounddevice.RawInputStream(
-            device=_device(name),
+            device=device,
             channels=channels,
             samplerate=rate,
             dtype="int16",
@@ -141,6 +154,70 @@ def run(pipe: int, name: str, channels: int, rate: int) -> int:
     return wire.EXIT_STOPPED
 
 
+def _not_offered(place: cards.Place, root: Path) -> int:
+    """Why a card that is there cannot be opened: PortAudio leaves out what it failed to try."""
+    owner = cards.owner(place, root)
+    if owner is not None:
+        _say(f"{place} is in use by process {owner}")
+        return wire.EXIT_BUSY
+    _say(f"{place} is there, but cannot be opened; is this user in the group audio?")
+    return wire.EXIT_MISSING
+
+
+def print_devices(out: int, root: Path) -> int:
+    """Write what PortAudio can record from, a JSON object a line; returns the exit code."""
+    import json  # only here: the child that captures is to stay small
+
+    try:
+        import sounddevice
+    except OSError as error:
+        _say(str(error))
+        return wire.EXIT_NO_PORTAUDIO
+    apis = [str(api["name"]) for api in sounddevice.query_hostapis()]
+    for number, found in enumerate(sounddevice.query_devices()):
+        channels = int(found["max_input_channels"])
+        if channels == 0:
+            continue
+        title, api = str(found["name"]), apis[found["hostapi"]]
+        device: dict[str, object] = {"title": title, "channels": channels}
+        if (place := cards.place_in(title)) is not None:
+            device["place"] = place
+            # To ask is to open it, which would disturb nobody but fail.
+            if cards.owner(place, root) is None:
+                device["rates"] = _taken_rates(sounddevice, number, channels)
+        else:
+            device["plugin"] = _plugin(title) if api == "ALSA" else api
+        _write_all(out, json.dumps(device).encode() + b"\n")
+    return 0
+
+
+def _taken_rates(sounddevice: Any, number: int, channels: int) -> list[int]:
+    rates = []
+    for rate in cards.RATES:
+        try:
+            sounddevice.check_input_settings(number, channels, "int16", samplerate=rate)
+        except sounddevice.PortAudioError:
+            continue
+        rates.append(rate)
+    return rates
+
+
+def _plugin(pcm: str) -> str:
+    """The type of an ALSA PCM that is no hardware (pulse, plug, dsnoop), or its name."""
+    alsa = ctypes.CDLL("libasound.so.2")
+    # PortAudio has let go of the configuration that it read.
+    alsa.snd_config_update()
+    top = ctypes.c_void_p.in_dll(alsa, "snd_config")
+    definition, kind, text = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_char_p()
+    # Failures are negative; the first gives 1 where it had to evaluate something.
+    known = (
+        alsa.snd_config_search_definition(top, b"pcm", pcm.encode(), ctypes.byref(definition)) >= 0
+        and alsa.snd_config_search(definition, b"type", ctypes.byref(kind)) >= 0
+        and alsa.snd_config_get_string(kind, ctypes.byref(text)) >= 0
+    )
+    return text.value.decode() if known and text.value else pcm
+
+
 def _refusal(reason: str, unknown_name: bool) -> int:
     if _PORTAUDIO_BUSY in reason:
         return wire.EXIT_BUSY
@@ -154,8 +231,14 @@ def _refusal(reason: str, unknown_name: bool) -> int:
 def main() -> None:
     """Read the arguments and capture."""
     _die_with_parent()
-    pipe, name, channels, rate = sys.argv[1:5]
-    code = run(int(pipe), name, int(channels), int(rate))
+    if sys.argv[1] == "list":
+        # The libraries print as they please, and what they print is no list.
+        out = os.dup(1)
+        os.dup2(2, 1)
+        code = print_devices(out, Path(sys.argv[2]))
+    else:
+        pipe, name, channels, rate, root = sys.argv[1:6]
+        code = run(int(pipe), name, int(channels), int(rate), Path(root))
     # PortAudio's own ending may wait for a device that is gone.
     os._exit(code)
 

@@ -1,21 +1,20 @@
 """A sound card as blocks of sound: starts, watches and restarts the capture child.
 
 Nothing that a microphone does ends the agent: a device that goes away raises no error anywhere,
-so a child that died or gave no block for 3 s is replaced, after 1, 2, 4 ... 60 s. What the user can
-mend, at the very start, is also raised, once: whoever reads on goes on waiting for the microphone.
+so a child that died or gave no block for 3 s is replaced, after 1, 2, 4 ... 60 s and without end.
+Only where somebody waits at a terminal is a device that cannot be opened an error.
 """
 
-import fcntl
 import logging
-import os
-import selectors
-import subprocess
-import sys
+import random
 from collections import deque
+from pathlib import Path
 
 import numpy as np
 
 from edge_agent.capture import wire
+from edge_agent.capture.cards import ROOT
+from edge_agent.capture.process import HINTS, SILENT_S, Child
 from edge_agent.capture.timeline import Timeline
 from edge_agent.clock import Clock
 from edge_agent.config import MicrophoneConfig
@@ -27,21 +26,16 @@ _log = logging.getLogger(__name__)
 
 _RATE = 48000
 _NS = 1_000_000_000
-_PIPE_BYTES = 256 * 1024
-_SILENT_S = 3.0
 _MOST_BACK_OFF_S = 60.0
 _HEALTHY_S = 60.0
 _LEAST_LOSS_S = 0.05
 """An overrun loses at least an ALSA period; less is the scheduler's jitter."""
+_SETTLED_S = 10.0
+"""After so much sound a device that could not be opened is back."""
 _LOG_EVERY_S = 60.0
+_LOG_AGAIN_S = 3600.0
+_MOST_WORDS = 300
 _FULL_SCALE = np.float32(32768.0)
-
-_HINTS = {
-    wire.EXIT_NO_PORTAUDIO: "Install PortAudio: sudo apt-get install libportaudio2",
-    wire.EXIT_MISSING: "Plug the microphone in, or set `device` to one of the devices listed.",
-    wire.EXIT_BUSY: "Stop the program that records from it.",
-    wire.EXIT_REFUSED: "Set `rate` and `channels` to what the device offers.",
-}
 
 
 class MicrophoneSource:
@@ -51,12 +45,25 @@ class MicrophoneSource:
         name: The microphone's name in the configuration.
         settings: Which device, how opened, which channel.
         clock: Stamps the blocks and times the restarts.
+        root: Where `sys` and `proc` are, by which the device's name is looked up.
+        patient: Wait for a device that cannot be opened, too, instead of raising.
     """
 
-    def __init__(self, name: str, settings: MicrophoneConfig, clock: Clock) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: MicrophoneConfig,
+        clock: Clock,
+        root: Path = ROOT,
+        *,
+        patient: bool = False,
+    ) -> None:
         self._name = name
         self._settings = settings
         self._clock = clock
+        self._root = root
+        self._patient = patient
+        self._rng = random.Random()  # noqa: S311 # it spreads waits, it hides nothing
         self._timeline = Timeline(clock, _RATE)
         self._resampler = Resampler(settings.rate, _RATE)
         self._ready: deque[Block] = deque()
@@ -67,10 +74,12 @@ class MicrophoneSource:
         self._lost_total = 0
         self._restarts = 0
         self._failures = 0
-        self._logged_ns: int | None = None
+        self._last_error: str | None = None
+        self._logged = ""
+        self._logged_ns = 0
         self._again_ns = 0
         self._closed = False
-        self._child: _Child | None = _Child(settings, clock)
+        self._child = self._start()
 
     @property
     def ended(self) -> bool:
@@ -86,7 +95,7 @@ class MicrophoneSource:
         """The next block of about 0.25 s, or None when there is none within the timeout.
 
         Raises:
-            DeviceError: The device could not be opened at the first attempt; more are made.
+            DeviceError: The device cannot be opened, before its first block; never if `patient`.
         """
         deadline_ns = self._clock.monotonic_ns() + round(timeout_s * _NS)
         while not self._ready and not self._closed:
@@ -111,6 +120,7 @@ class MicrophoneSource:
             gaps_s=self._lost_total / _RATE,
             bad_samples=0,
             restarts=self._restarts,
+            last_error=self._last_error,
         )
 
     def _turn(self, timeout_s: float) -> None:
@@ -120,7 +130,7 @@ class MicrophoneSource:
             return
         for header, data in self._child.read(timeout_s):
             self._take(header, data)
-        if self._child.dead or self._child.silent_s() > _SILENT_S:
+        if self._child.dead or self._child.silent_s() > SILENT_S:
             self._give_up(self._child)
 
     def _take(self, header: wire.Header, data: bytes) -> None:
@@ -132,7 +142,10 @@ class MicrophoneSource:
         self._count_losses(header, captured_ns)
         samples = self._resampler.push(mono)
         self._heard = True
-        if self._child is not None and self._child.age_s() > _HEALTHY_S:
+        age_s = self._child.age_s() if self._child is not None else 0.0
+        if age_s > _SETTLED_S:
+            self._last_error = None
+        if age_s > _HEALTHY_S:
             self._failures = 0
         if len(samples):
             self._emit(samples, captured_ns)
@@ -169,25 +182,34 @@ class MicrophoneSource:
         self._lost_total += self._lost
         self._lost = 0
 
-    def _give_up(self, child: "_Child") -> None:
+    def _give_up(self, child: Child) -> None:
         child.end()
         self._child = None
-        wait_s = min(_MOST_BACK_OFF_S, 2.0**self._failures)
-        self._failures = min(self._failures + 1, 6)
-        self._again_ns = self._clock.monotonic_ns() + round(wait_s * _NS)
-        if not self._heard and not self._restarts and child.code in _HINTS:
+        if not (self._patient or self._heard) and child.code in HINTS:
+            self._closed = True
             kind = DeviceBusyError if child.code == wire.EXIT_BUSY else DeviceError
             raise kind(
                 f"microphone {self._name}: {self._settings.device}: {child.last_words()}",
-                hint=_HINTS[child.code],
+                hint=HINTS[child.code],
             )
-        self._log_seldom(f"{child.reason()}; next try in {wait_s:g} s")
+        if not child.heard:
+            # One that opens and gives nothing is there: that is another fault.
+            words = f"{self._settings.device}: {child.last_words()}"
+            self._last_error = words[:_MOST_WORDS] if child.dead else None
+        self._back_off(child.reason())
 
-    def _log_seldom(self, text: str) -> None:
+    def _back_off(self, reason: str) -> None:
+        wait_s = min(_MOST_BACK_OFF_S, 2.0**self._failures) * self._rng.uniform(0.5, 1.5)
+        self._failures = min(self._failures + 1, 6)
+        self._again_ns = self._clock.monotonic_ns() + round(wait_s * _NS)
+        self._log_seldom(reason, f"next try in {wait_s:.1f} s")
+
+    def _log_seldom(self, reason: str, then: str) -> None:
         now_ns = self._clock.monotonic_ns()
-        if self._logged_ns is None or now_ns - self._logged_ns >= _LOG_EVERY_S * _NS:
-            self._logged_ns = now_ns
-            _log.warning("microphone %s: %s", self._name, text)
+        again_s = _LOG_AGAIN_S if reason == self._logged else _LOG_EVERY_S
+        if not self._logged or now_ns - self._logged_ns >= again_s * _NS:
+            self._logged, self._logged_ns = reason, now_ns
+            _log.warning("microphone %s: %s; %s", self._name, reason, then)
 
     def _start_when_due(self, timeout_s: float) -> None:
         wait_s = (self._again_ns - self._clock.monotonic_ns()) / _NS
@@ -195,111 +217,13 @@ class MicrophoneSource:
             self._clock.wait(min(wait_s, timeout_s))
         if wait_s <= timeout_s:
             self._restarts += 1
-            self._child = _Child(self._settings, self._clock)
+            self._child = self._start()
 
-
-class _Child:
-    """One run of the capture child, with its pipe and what it says on stderr."""
-
-    def __init__(self, settings: MicrophoneConfig, clock: Clock) -> None:
-        self._clock = clock
-        self._started_ns = self._heard_ns = clock.monotonic_ns()
-        self._splitter = wire.Splitter()
-        self._words = b""
-        self.dead = False
-        self.code: int | None = None
-        reading, writing = os.pipe()
-        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        os.set_blocking(reading, False)
-        self._pipe = reading
+    def _start(self) -> Child | None:
         try:
-            self._process = subprocess.Popen(
-                _command(writing, settings),
-                pass_fds=[writing],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env={key: value for key, value in os.environ.items() if key != "NOTIFY_SOCKET"},
-            )
-        finally:
-            os.close(writing)
-        assert self._process.stderr is not None
-        self._stderr = self._process.stderr
-        os.set_blocking(self._stderr.fileno(), False)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._pipe, selectors.EVENT_READ)
-        self._selector.register(self._stderr, selectors.EVENT_READ)
-
-    def read(self, timeout_s: float) -> list[tuple[wire.Header, bytes]]:
-        """Blocks that arrived, waiting at most `timeout_s` for something to happen."""
-        blocks: list[tuple[wire.Header, bytes]] = []
-        wait_s = min(timeout_s, max(0.0, _SILENT_S - self.silent_s()) + 0.01)
-        for key, _ in self._selector.select(wait_s):
-            data = os.read(key.fd, _PIPE_BYTES)
-            if key.fd == self._pipe:
-                blocks += self._split(data)
-            elif data:
-                self._words = (self._words + data)[-4096:]
-            else:
-                self._selector.unregister(key.fileobj)
-        if blocks:
-            self._heard_ns = self._clock.monotonic_ns()
-        return blocks
-
-    def _split(self, data: bytes) -> list[tuple[wire.Header, bytes]]:
-        self.dead = self.dead or not data
-        try:
-            return self._splitter.push(data)
-        except ValueError as error:
-            self._words += f"{error}\n".encode()
-            self.dead = True
-            return []
-
-    def silent_s(self) -> float:
-        """Seconds since its last block, or since its start."""
-        return (self._clock.monotonic_ns() - self._heard_ns) / _NS
-
-    def age_s(self) -> float:
-        """Seconds since its start."""
-        return (self._clock.monotonic_ns() - self._started_ns) / _NS
-
-    def end(self) -> None:
-        """Kill it: PortAudio may hang on a device that is gone, so nothing is asked of it."""
-        if self.dead:
-            try:
-                self.code = self._process.wait(timeout=1)
-            except subprocess.TimeoutExpired:
-                self.code = None
-        self._process.kill()
-        self._process.wait()
-        self._words += self._stderr.read() or b""
-        self._selector.close()
-        self._stderr.close()
-        os.close(self._pipe)
-
-    def reason(self) -> str:
-        """Why it was given up, for the log."""
-        if self.dead:
-            return f"the capture process ended ({self.code}): {self.last_words()}"
-        return f"no sound for {_SILENT_S:g} s"
-
-    def last_words(self) -> str:
-        """The last two lines that it wrote: the reason and the devices, as `child` says them."""
-        lines = self._words.decode(errors="replace").strip().splitlines()
-        return "; ".join(lines[-2:]) or "it said nothing"
-
-
-def _command(pipe: int, settings: MicrophoneConfig) -> list[str]:
-    # -I keeps the folder it is started in, and what the environment names, off the child's path.
-    return [
-        sys.executable,
-        "-I",
-        "-X",
-        "frozen_modules",
-        "-m",
-        "edge_agent.capture.child",
-        str(pipe),
-        settings.device,
-        str(settings.channels),
-        str(settings.rate),
-    ]
+            return Child(self._settings, self._clock, self._root)
+        except OSError as error:
+            # Too little memory, or too many open files: that may pass as well.
+            self._last_error = f"the capture process cannot be started: {error}"
+            self._back_off(self._last_error)
+            return None

@@ -40,7 +40,9 @@ class Source(Protocol):
         ...
 
 
-def open_source(name: str, settings: MicrophoneConfig, clock: Clock, folder: Path) -> Source:
+def open_source(
+    name: str, settings: MicrophoneConfig, clock: Clock, folder: Path, *, patient: bool = False
+) -> Source:
     """The source that a microphone's settings describe.
 
     Args:
@@ -48,15 +50,14 @@ def open_source(name: str, settings: MicrophoneConfig, clock: Clock, folder: Pat
         settings: Its settings.
         clock: Stamps and paces the blocks.
         folder: Where a relative `path` is looked for: beside the configuration.
+        patient: Wait for a sound card that cannot be opened, instead of raising at the first read.
 
     Raises:
         AudioError: The recording cannot be read, or stdin is closed.
     """
+    if settings.kind == "device":
+        return MicrophoneSource(name, settings, clock, patient=patient)
     return _KINDS[settings.kind](name, settings, clock, folder)
-
-
-def _device(name: str, settings: MicrophoneConfig, clock: Clock, _folder: Path) -> Source:
-    return MicrophoneSource(name, settings, clock)
 
 
 def _file(name: str, settings: MicrophoneConfig, clock: Clock, folder: Path) -> Source:
@@ -80,7 +81,6 @@ def _stdin(name: str, settings: MicrophoneConfig, clock: Clock, _folder: Path) -
 
 
 _KINDS: dict[str, Callable[[str, MicrophoneConfig, Clock, Path], Source]] = {
-    "device": _device,
     "file": _file,
     "stdin": _stdin,
 }

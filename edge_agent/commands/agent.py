@@ -14,13 +14,13 @@ import msgspec
 
 from edge_agent.capture.open import Source
 from edge_agent.clock import Clock
-from edge_agent.errors import AudioError, DeviceError
+from edge_agent.errors import AudioError
 from edge_agent.health import Monitor, names_microphone, worst_first
 from edge_agent.messages import About, Encoder, in_order
 from edge_agent.mqtt import MqttOutput, Result
 from edge_agent.notify import Service
 from edge_agent.outbox import Outbox
-from edge_agent.records import Alert, Block, EndReason, Event, Record, Stamp
+from edge_agent.records import Alert, Block, CaptureHealth, EndReason, Event, Record, Stamp
 
 TURN_S = 0.1
 """The longest wait of a turn, so the longest that an acknowledgement lies about."""
@@ -61,8 +61,7 @@ class Agent:
         monitor: Told what happens, and asked for health.
         about: For `info`; None leaves that message out.
         drain_s: How long to go on delivering after the last source ended.
-        service: Tells systemd; None: nobody is told. With it a microphone that cannot be opened
-            is waited for, and else it ends the run.
+        service: Tells systemd; None: nobody is told.
     """
 
     def __init__(
@@ -88,7 +87,6 @@ class Agent:
         self._monitor = monitor
         self._about = about
         self._drain_s = drain_s
-        self._patient = service is not None
         self._service = service or Service(clock, sources)
         self._listening = list(sources)
         self._broken: AudioError | None = None
@@ -104,7 +102,7 @@ class Agent:
         Raises:
             AudioError: A recording, the first if several, could not be read to its end; the rest
                 was done.
-            DeviceError: A microphone cannot be opened, and nobody is there to wait for it.
+            DeviceError: A source that does not wait for its microphone cannot open it.
         """
         try:
             self._end_what_was_left_open()
@@ -141,15 +139,10 @@ class Agent:
                 source.close()
                 self._finish([name], "end_of_input")
                 continue
-            except DeviceError as error:
-                if not self._patient:
-                    raise
-                # Told once; it is tried again, and health names it for as long as it is missing.
-                _log.error("%s. %s", error.message, error.hint)
-                continue
             if block is not None:
-                self._monitor.block(name)
-                self._queue(self._pipelines[name].feed(block))
+                records = self._pipelines[name].feed(block)
+                self._monitor.block(block, records)
+                self._queue(records)
                 self._service.heard(name)
             elif source.ended:
                 self._finish([name], "end_of_input")
@@ -217,13 +210,14 @@ class Agent:
         self._outbox.add(self._encoder.states(stamp))
 
     def _report(self) -> None:
-        faults = self._monitor.faults(self._other_faults())
+        capture = [source.health() for source in self._sources.values()]
+        faults = self._monitor.faults(self._other_faults(capture))
         self._log_changes(frozenset(faults))
         self._service.kept_house(worst_first(faults), microphone_faulty=names_microphone(faults))
         if self._monitor.due(faults):
             health = self._monitor.report(
                 faults,
-                [source.health() for source in self._sources.values()],
+                capture,
                 self._outbox.health(),
                 self._output.health(),
             )
@@ -231,8 +225,9 @@ class Agent:
             self._dropping, self._dropped = dropped > self._dropped, dropped
             self._queue([health])
 
-    def _other_faults(self) -> list[str]:
+    def _other_faults(self, capture: Iterable[CaptureHealth]) -> list[str]:
         found = self._output.faults()
+        found += [f"mic_missing:{one.microphone}" for one in capture if one.last_error is not None]
         resting = {rule for pipeline in self._pipelines.values() for rule in pipeline.resting}
         found += [f"alert_uncalibrated:{rule}" for rule in resting]
         if self._outbox.damaged:

@@ -144,7 +144,13 @@ class _Worker:
             outbox,
             output,
             clock,
-            Monitor(clock, [name], folder, bundle.model_sha256, self._sha256),
+            Monitor(
+                clock,
+                {name: config.microphones[name]},
+                folder,
+                bundle.model_sha256,
+                self._sha256,
+            ),
         )
 
 

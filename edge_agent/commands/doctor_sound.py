@@ -86,7 +86,7 @@ def _device(name: str, settings: MicrophoneConfig) -> Finding:
     level = reading.values.get("LAeq_dbfs")
     if level is None:
         found = f"{what} gives only silence ({', '.join(sorted(set(reading.reasons.values())))})"
-        return fault("microphone", found, "Look at mute, gain and `channel`: alsamixer")
+        return fault("microphone", found, "Look at the plug, mute, gain (alsamixer) and `channel`.")
     found = f"{what}: LAeq {level:.1f} dBFS"
     if reading.overload:
         return warning("microphone", f"{found}, and it clips", "Lower the gain: alsamixer")

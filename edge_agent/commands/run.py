@@ -123,7 +123,7 @@ def _agent(
     classifier = _Noticed(Classifier(bundle), monitor)
     pipelines = {name: Pipeline(config, bundle, classifier, ids.new) for name in config.microphones}
     sources = {
-        name: open_source(name, settings, clock, loaded.path.parent)
+        name: open_source(name, settings, clock, loaded.path.parent, patient=True)
         for name, settings in config.microphones.items()
     }
     return Agent(

@@ -17,7 +17,7 @@ import pytest
 
 from edge_agent.clock import SystemClock
 from edge_agent.commands.agent import Agent
-from edge_agent.config import MqttConfig
+from edge_agent.config import MicrophoneConfig, MqttConfig
 from edge_agent.health import Monitor
 from edge_agent.ids import Ids
 from edge_agent.mqtt import MqttOutput
@@ -132,7 +132,7 @@ class Running:
             self.outbox,
             self.output,
             clock,
-            Monitor(clock, ["mic"], folder, SHA256, SHA256),
+            Monitor(clock, {"mic": MicrophoneConfig()}, folder, SHA256, SHA256),
         )
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self._run)

@@ -1,7 +1,7 @@
 """The microphone's whole way on a real sound server: PulseAudio's null sinks, ALSA, PortAudio."""
 
 import os
-import re
+import resource
 import signal
 import subprocess
 import wave
@@ -13,79 +13,32 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from edge_agent.capture import wire
+from edge_agent.capture.cards import ROOT
 from edge_agent.capture.microphone import MicrophoneSource
-from edge_agent.clock import SystemClock
-from edge_agent.config import MicrophoneConfig
+from edge_agent.config import LevelsConfig, MicrophoneConfig
 from edge_agent.errors import DeviceError
+from edge_agent.levels import Levels
 from edge_agent.records import Block
+from tests.real.sound import CLOCK, MONO, STEREO, pactl
+from tests.sound_tree import SoundTree
 
 pytestmark = pytest.mark.real
-
-CLOCK = SystemClock()
-ALSA = Path("/usr/share/alsa/alsa.conf")
-# Without norewinds=1 the sink delivers in lumps of seconds.
-SINK = "rate=48000 format=s16le norewinds=1"
-MONO = f"module-null-sink sink_name=mic channels=1 {SINK}"
-STEREO = f"module-null-sink sink_name=pair channels=2 {SINK}"
-INSTALL = "apt-get install pulseaudio pulseaudio-utils libportaudio2 libasound2-plugins"
-
-
-def wait_until(true: Callable[[], bool], what: str, deadline_s: float = 20.0) -> None:
-    end_ns = CLOCK.monotonic_ns() + round(deadline_s * 1e9)
-    while not true():
-        assert CLOCK.monotonic_ns() < end_ns, f"not within {deadline_s} s: {what}"
-        CLOCK.wait(0.05)
-
-
-def pactl(*words: str) -> str:
-    run = subprocess.run(["pactl", *words], capture_output=True, text=True, check=True)
-    return run.stdout.strip()
-
-
-def server_answers() -> bool:
-    return subprocess.run(["pactl", "info"], capture_output=True).returncode == 0
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    folder = tmp_path_factory.mktemp("pulse")
-    folder.chmod(0o700)
-    socket = folder / "native"
-    without_hooks = re.sub(r"(?ms)^@hooks \[.*?^\]\n", "", ALSA.read_text())
-    devices = "".join(
-        f'pcm.{pcm} {{ type pulse device "{sink}.monitor" }}\n'
-        for pcm, sink in (("mic0", "mic"), ("mic1", "pair"))
-    )
-    (folder / "alsa.conf").write_text(without_hooks + devices)
-    command = ["pulseaudio", "-n", "--daemonize=no", "--fail", "--use-pid-file=no"]
-    command += ["--exit-idle-time=-1", "--disable-shm=yes", "--realtime=no"]
-    command += ["--high-priority=no", f"--log-target=file:{folder / 'pulse.log'}"]
-    command += ["-L", f"module-native-protocol-unix socket={socket} auth-anonymous=1"]
-    command += ["-L", MONO, "-L", STEREO]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(folder))
-        patch.setenv("HOME", str(folder))
-        patch.setenv("PULSE_SERVER", f"unix:{socket}")
-        patch.setenv("ALSA_CONFIG_PATH", str(folder / "alsa.conf"))
-        try:
-            process = subprocess.Popen(
-                command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-        except FileNotFoundError:
-            pytest.fail(f"PulseAudio is missing: {INSTALL}")
-        wait_until(server_answers, "PulseAudio answers")
-        yield
-        process.terminate()
-        process.wait(timeout=10)
 
 
 @pytest.fixture
 def open_microphone(server: None) -> Iterator[Callable[..., MicrophoneSource]]:
     opened = []
 
-    def open_it(device: str = "mic0", channels: int = 1, channel: int = 1) -> MicrophoneSource:
+    def open_it(
+        device: str = "mic0",
+        channels: int = 1,
+        channel: int = 1,
+        root: Path = ROOT,
+        patient: bool = False,
+    ) -> MicrophoneSource:
         settings = MicrophoneConfig(device=device, channels=channels, channel=channel)
-        opened.append(MicrophoneSource("mic", settings, CLOCK))
+        opened.append(MicrophoneSource("mic", settings, CLOCK, root, patient=patient))
         return opened[-1]
 
     yield open_it
@@ -104,6 +57,16 @@ def heard(source: MicrophoneSource, count: int, deadline_s: float = 25.0) -> lis
     return blocks
 
 
+def wait_turning(
+    source: MicrophoneSource, true: Callable[[], bool], what: str, deadline_s: float = 30.0
+) -> None:
+    """Wait while the source does its work."""
+    end_ns = CLOCK.monotonic_ns() + round(deadline_s * 1e9)
+    while not true():
+        assert CLOCK.monotonic_ns() < end_ns, f"not within {deadline_s} s: {what}"
+        source.read(0.1)
+
+
 def children() -> list[int]:
     """Of this process, those that capture."""
     mine = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
@@ -119,6 +82,25 @@ def unbroken(blocks: list[Block]) -> bool:
         block.first == last.first + len(last.samples) + block.missed
         for last, block in pairwise(blocks)
     )
+
+
+def assert_readings_tell(blocks: list[Block]) -> None:
+    """Each second of the meter is heard for as long as the blocks say, and some are spoiled."""
+    meter = Levels(LevelsConfig())
+    heard_s = {
+        reading.start_ns // 10**9: reading.heard_s
+        for block in blocks
+        for reading in meter.feed(block)
+    }
+    seconds = range(min(heard_s), max(heard_s) + 1)
+    spans = [(block.start_ns, block.start_ns + len(block.samples) / 48e-6) for block in blocks]
+    for second in seconds:
+        begin_ns, end_ns = second * 10**9, (second + 1) * 10**9
+        there_s = sum(max(0, min(end, end_ns) - max(start, begin_ns)) / 1e9 for start, end in spans)
+        # A block is stamped a little back or forth while the time of a stream settles.
+        assert heard_s.get(second, 0.0) == pytest.approx(there_s, abs=0.05)
+    # Behind the first, which began somewhere in its middle.
+    assert min(heard_s.get(second, 0.0) for second in seconds[1:]) < 0.95
 
 
 def played(folder: Path, sink: str, *tones_hz: float) -> "subprocess.Popen[bytes]":
@@ -180,7 +162,7 @@ def test_a_killed_child_is_replaced_and_what_was_lost_is_counted(
     open_microphone: Callable[..., MicrophoneSource],
 ) -> None:
     source = open_microphone()
-    before = heard(source, 3)
+    before = heard(source, 7)
     (child,) = children()
     killed_ns = CLOCK.monotonic_ns()
     os.kill(child, signal.SIGKILL)
@@ -189,10 +171,57 @@ def test_a_killed_child_is_replaced_and_what_was_lost_is_counted(
     assert unbroken(blocks)
     lost = sum(block.missed for block in blocks)
     outage_s = (CLOCK.monotonic_ns() - killed_ns) / 1e9 - 2.0  # eight blocks, two seconds heard
-    # Between the back-off of a second and all the time it took, half a second of buffer aside.
-    assert 0.75 < lost / 48000 < outage_s + 1.0
+    # Between the back-off of a second, half at least, and all the time it took, half a second of
+    # buffer aside.
+    assert 0.25 < lost / 48000 < outage_s + 1.0
+    assert_readings_tell(blocks)
     assert source.health().restarts == 1
     assert source.health().gaps_s == pytest.approx(lost / 48000)
+
+
+def test_a_child_that_hangs_is_replaced_and_what_was_lost_is_counted(
+    open_microphone: Callable[..., MicrophoneSource],
+) -> None:
+    source = open_microphone()
+    blocks = heard(source, 7)
+    (child,) = children()
+    os.kill(child, signal.SIGSTOP)
+    blocks += heard(source, 8)
+    assert unbroken(blocks)
+    assert child not in children()
+    assert source.health().restarts == 1
+    # Three seconds without a block, and half a second of back-off at least.
+    assert source.health().gaps_s > 2.5
+    assert_readings_tell(blocks)
+
+
+def test_a_child_that_was_held_up_is_late_and_loses_nothing(
+    open_microphone: Callable[..., MicrophoneSource],
+) -> None:
+    source = open_microphone()
+    blocks = heard(source, 7)
+    (child,) = children()
+    os.kill(child, signal.SIGSTOP)
+    CLOCK.wait(1.5)
+    os.kill(child, signal.SIGCONT)
+    blocks += heard(source, 16)
+    assert [block.missed for block in blocks] == [0] * 23
+    assert children() == [child]
+
+
+def test_a_sound_server_that_stalls_is_heard_again_when_it_goes_on(
+    open_microphone: Callable[..., MicrophoneSource],
+) -> None:
+    source = open_microphone()
+    heard(source, 2)
+    pactl("suspend-sink", "mic", "1")
+    try:
+        wait_turning(source, lambda: source.health().restarts >= 1, "the child is replaced")
+        # It can be opened: that is not a missing microphone.
+        assert source.health().last_error is None
+    finally:
+        pactl("suspend-sink", "mic", "0")
+    assert unbroken(heard(source, 4))
 
 
 def test_a_microphone_that_was_unplugged_is_heard_again_when_it_is_back(
@@ -220,6 +249,163 @@ def test_an_unknown_device_is_named_together_with_those_there_are(
     source = open_microphone("no such device")
     with pytest.raises(DeviceError, match=r"microphone mic: no such device: .*devices: .*mic0"):
         heard(source, 1)
+
+
+@pytest.mark.parametrize(
+    ("device", "recorded_by", "words"),
+    [
+        ("usb:0d8c:013c@1-1.9", None, "no sound card .*there are: hw:CARD=Device, usb:.*@1-1.2, "),
+        ("usb:0d8c:013c", None, "2 sound cards have this name; add @1-1.2 or @1-1.4"),
+        ("hw:CARD=Device_1", None, "hw:8,0 is there, but cannot be opened; is this user in"),
+        ("hw:CARD=Device_1", 4711, "hw:8,0 is in use by process 4711"),
+    ],
+)
+def test_a_stable_name_is_its_card_and_no_other(
+    open_microphone: Callable[..., MicrophoneSource],
+    tmp_path: Path,
+    device: str,
+    recorded_by: int | None,
+    words: str,
+) -> None:
+    # PortAudio has microphones to offer, but none of these two, and `default` is not taken instead.
+    tree = SoundTree(tmp_path)
+    tree.usb(7, "Device", "1-1.2")
+    tree.usb(8, "Device_1", "1-1.4")
+    if recorded_by is not None:
+        tree.record(8, recorded_by)
+    source = open_microphone(device, root=tmp_path)
+    with pytest.raises(DeviceError, match=f"microphone mic: {device}: {words}"):
+        heard(source, 1)
+
+
+def test_what_a_stopped_agent_could_not_take_is_counted_and_reaches_the_readings(
+    open_microphone: Callable[..., MicrophoneSource],
+) -> None:
+    source = open_microphone()
+    blocks = heard(source, 8)
+    # The child's queue holds 10 s and the pipe 2.7 s: what comes after that is dropped.
+    CLOCK.wait(15)
+    blocks += heard(source, 60)
+    assert unbroken(blocks)
+    lost_s = sum(block.missed for block in blocks) / 48000
+    assert lost_s > 1.0
+    assert source.health().gaps_s == pytest.approx(lost_s)
+    assert source.health().restarts == 0
+    assert_readings_tell(blocks)
+
+
+def overrun(source: MicrophoneSource, *, overflows: int) -> list[Block]:
+    """Ten blocks of which the sixth comes 0.3 s late, as after an ALSA overrun.
+
+    The flag itself can only be had from hardware: no stop of a process makes PulseAudio lose sound.
+    """
+    samples = np.random.default_rng(1).normal(0, 1000, 12_000).astype("<i2").tobytes()
+    for seq in range(10):
+        late_ms = 300 if seq > 5 else 0
+        header = wire.Header(
+            channels=1,
+            rate=48_000,
+            frames=12_000,
+            seq=seq,
+            monotonic_ns=(1000 + 250 * seq + late_ms) * 1_000_000,
+            age_us=250_000,
+            overflows=overflows if seq == 6 else 0,
+            dropped=0,
+        )
+        source._take(header, samples)
+    return [block for block in (source.read(0) for _ in range(10)) if block is not None]
+
+
+def test_an_overrun_is_counted_and_reaches_the_reading_that_it_spoils(
+    open_microphone: Callable[..., MicrophoneSource],
+) -> None:
+    source = open_microphone("no such device", patient=True)
+    blocks = overrun(source, overflows=1)
+    assert [block.missed for block in blocks] == [0] * 6 + [14_400] + [0] * 3
+    assert source.health().overflows == 1
+    assert source.health().gaps_s == 0.3
+    assert_readings_tell(blocks)
+
+
+def test_a_late_block_without_an_overrun_is_only_late(
+    open_microphone: Callable[..., MicrophoneSource],
+) -> None:
+    source = open_microphone("no such device", patient=True)
+    blocks = overrun(source, overflows=0)
+    assert [block.missed for block in blocks] == [0] * 10
+    assert source.health().gaps_s == 0.0
+
+
+def test_a_microphone_that_is_missing_at_first_is_waited_for(
+    open_microphone: Callable[..., MicrophoneSource],
+) -> None:
+    pactl("unload-module", "module-null-sink")
+    try:
+        source = open_microphone(patient=True)
+        wait_turning(source, lambda: source.health().restarts >= 2, "two more tries")
+        why = source.health().last_error
+        assert why is not None
+        assert why.startswith("mic0: ")
+    finally:
+        pactl("load-module", *MONO.split())
+        pactl("load-module", *STEREO.split())
+    heard(source, 4)
+    # It is back when it has been heard for ten seconds, and not at its first word.
+    assert source.health().last_error is not None
+    heard(source, 44)
+    assert source.health().last_error is None
+    assert source.health().gaps_s == 0.0
+
+
+def test_tries_grow_rare_and_do_not_end(open_microphone: Callable[..., MicrophoneSource]) -> None:
+    source = open_microphone("no such device", patient=True)
+    started_ns = CLOCK.monotonic_ns()
+    at_s: list[float] = []
+    while len(at_s) < 4:
+        wait_turning(source, lambda: source.health().restarts > len(at_s), "the next try")
+        at_s.append((CLOCK.monotonic_ns() - started_ns) / 1e9)
+    waits_s = np.diff([0.0, *at_s])
+    # 1, 2, 4, 8 s, each spread by half; a child takes its time to find that there is no device.
+    for wait_s, nominal_s in zip(waits_s, (1, 2, 4, 8), strict=True):
+        assert 0.5 * nominal_s <= wait_s < 1.5 * nominal_s + 2.5
+    assert "no such device" in str(source.health().last_error)
+    assert not source.ended
+
+
+@pytest.mark.slow
+def test_after_a_minute_of_health_the_next_try_comes_soon_again(
+    open_microphone: Callable[..., MicrophoneSource],
+) -> None:
+    pactl("unload-module", "module-null-sink")
+    try:
+        source = open_microphone(patient=True)
+        wait_turning(source, lambda: source.health().restarts >= 3, "the fourth try", 40)
+    finally:
+        pactl("load-module", *MONO.split())
+        pactl("load-module", *STEREO.split())
+    heard(source, 4 * 62, 90)
+    (child,) = children()
+    os.kill(child, signal.SIGKILL)
+    killed_ns = CLOCK.monotonic_ns()
+    restarts = source.health().restarts
+    wait_turning(source, lambda: source.health().restarts > restarts, "the next try")
+    # A second, spread by half, where it would have been 8 s, half of it at least.
+    assert (CLOCK.monotonic_ns() - killed_ns) / 1e9 < 3.0
+
+
+def test_a_capture_process_that_cannot_be_started_is_waited_for(
+    open_microphone: Callable[..., MicrophoneSource],
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # What is open stays open, and nothing new can be opened.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        source = open_microphone(patient=True)
+        assert source.read(0.0) is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert "cannot be started: [Errno 24] Too many open files" in str(source.health().last_error)
+    assert unbroken(heard(source, 2))
 
 
 def test_closing_leaves_no_process_and_no_descriptor(

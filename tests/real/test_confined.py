@@ -10,7 +10,6 @@ import pytest
 
 from edge_agent import resources
 from tests.real.broker import wait_for
-from tests.real.test_capture import server  # noqa: F401 (a fixture)
 from tests.real.test_service import Supervised, running
 
 pytestmark = pytest.mark.real

@@ -10,7 +10,8 @@ from edge_agent import configfile
 from edge_agent.commands.doctor_sound import microphones
 from edge_agent.commands.finding import Finding
 from tests.real.broker import Mosquitto
-from tests.real.test_capture import pactl, played, server, wait_until  # noqa: F401 (a fixture)
+from tests.real.sound import pactl, wait_until
+from tests.real.test_capture import played
 
 pytestmark = pytest.mark.real
 
@@ -29,7 +30,7 @@ def heard_by_doctor(folder: Path, settings: str) -> Finding:
     return found
 
 
-def test_a_microphone_is_heard_with_its_level(tmp_path: Path, server: None) -> None:  # noqa: F811
+def test_a_microphone_is_heard_with_its_level(tmp_path: Path, server: None) -> None:
     player = playing(tmp_path)
     try:
         found = heard_by_doctor(tmp_path, "device: mic0")
@@ -43,7 +44,7 @@ def test_a_microphone_is_heard_with_its_level(tmp_path: Path, server: None) -> N
 
 def test_a_microphone_of_nothing_but_zeros_is_a_fault(
     tmp_path: Path,
-    server: None,  # noqa: F811
+    server: None,
 ) -> None:
     found = heard_by_doctor(tmp_path, "device: mic0")
     assert found.status == "fault"
@@ -52,7 +53,7 @@ def test_a_microphone_of_nothing_but_zeros_is_a_fault(
 
 def test_a_microphone_that_is_not_there_is_named_with_those_that_are(
     tmp_path: Path,
-    server: None,  # noqa: F811
+    server: None,
 ) -> None:
     found = heard_by_doctor(tmp_path, "device: no such device")
     assert found.status == "fault"
@@ -61,7 +62,7 @@ def test_a_microphone_that_is_not_there_is_named_with_those_that_are(
     assert found.todo == "Plug the microphone in, or set `device` to one of the devices listed."
 
 
-def test_the_whole_report_by_the_command(tmp_path: Path, server: None) -> None:  # noqa: F811
+def test_the_whole_report_by_the_command(tmp_path: Path, server: None) -> None:
     with Mosquitto(tmp_path) as broker:
         broker.start()
         config = tmp_path / "agent.yaml"
