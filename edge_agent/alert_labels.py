@@ -88,7 +88,11 @@ class LabelRule:
         """Of several events the one that lacks least speaks."""
         if self._observe is None or not events:
             return
-        best = max(events, key=lambda event: (self._lack(event) != "min_score", event.score_max))
+        strong = [event for event in events if event.score_max >= self.limit]
+        if strong:
+            best = max(strong, key=lambda event: event.duration_s)
+        else:
+            best = max(events, key=lambda event: event.score_max)
         step = self._lack(best)
         assert step is not None, "it would have been found"
         self._say(step, [best], made_ns)

@@ -126,7 +126,8 @@ def test_a_check_that_hangs_or_fails_does_not_stop_the_next() -> None:
     assert [finding.status for finding in found] == ["fault"] * 4 + ["ok"]
     assert found[0] == fault("hang", "took longer than 0.5 s", "Wait.")
     assert "ZeroDivisionError: by our mistake" in found[1].found
-    assert "No module named 'soxr'" in found[2].found
+    assert found[2].found == "a part of the agent cannot be loaded: No module named 'soxr'"
+    assert "Install the agent again" in (found[2].todo or "")
     assert found[3] == fault("refuse", "it is damaged", "Copy it again.")
 
 
@@ -149,6 +150,32 @@ def test_a_state_folder_of_somebody_else_is_named_with_its_owner(tmp_path: Path)
     (state / "outbox.db").touch()
     wrong = of(doctor_host.disk(given, STRANGER), "state folder")
     assert wrong.found == f"{state / 'outbox.db'} belongs to root, not to stranger"
+
+
+def test_a_state_folder_that_is_nobodys_business_is_a_warning(tmp_path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("not run: only root can give a folder away")
+    # As /var/lib/earshot is to an ordinary user.
+    for folder in (tmp_path, *tmp_path.parents[:-1]):
+        folder.chmod(folder.stat().st_mode | 0o005)
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    os.chown(state, STRANGER.uid, STRANGER.uid)
+    loaded(tmp_path, "state_dir: state\n").path.chmod(0o644)
+    code = (
+        "import os, pathlib\n"
+        "from edge_agent import configfile\n"
+        "from edge_agent.commands import doctor_host\n"
+        "from edge_agent.commands.finding import Account\n"
+        f"other = Account(name='other', uid={STRANGER.uid}, groups=frozenset())\n"
+        f"given = configfile.load(pathlib.Path({str(tmp_path / 'agent.yaml')!r}))\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "print(doctor_host.disk(given, other)[1])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert f"status='warning', found='you may not look into {state}'" in done.stdout, done.stderr
 
 
 def test_a_state_folder_that_takes_no_writes_is_a_fault(tmp_path: Path) -> None:

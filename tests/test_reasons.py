@@ -15,7 +15,7 @@ from edge_agent.config import AlertConfig
 from edge_agent.events import EventRule, Events
 from edge_agent.reasons import AlertReason, LabelReason, Reason
 from edge_agent.records import Alert, Event, Prediction
-from tests.test_alerts import reading
+from tests.test_alerts import event, reading
 from tests.test_events import HOP_NS, events_of, heard, middle_ns, prediction, rule
 
 SECOND_NS = 1_000_000_000
@@ -116,7 +116,7 @@ def test_what_held_a_patch_back_really_holds(
                     assert 0 < reason.counted < tested.n
                     assert reason.counted <= len(over)
                 case "cooldown":
-                    ends = [event.end_ns for event in told if event.label == "siren"]
+                    ends = [one.end_ns for one in told if one.label == "siren"]
                     last_ns = max(end_ns for end_ns in ends if end_ns is not None)
                     assert reason.cool_until_ns == last_ns + round(tested.cooldown_s * 1e9)
                     assert reason.at_ns < reason.cool_until_ns
@@ -176,13 +176,27 @@ def test_a_label_rules_reasons_agree_with_its_alerts(
         assert len(new) == int(bool(opened) or was_open)
         for reason in new:
             if reason.step == "min_score":
-                assert all(event.score_max < (min_score or 0) for event in opened)
+                assert all(one.score_max < (min_score or 0) for one in opened)
             if reason.step == "min_duration":
                 assert reason.duration_s < (min_duration_s or 0)
-                assert any(event.score_max >= (min_score or 0) for event in opened)
+                assert any(one.score_max >= (min_score or 0) for one in opened)
             assert (reason.step == "started") == ("start" in [alert.phase for alert in now])
     told += alerts.finish("end_of_input", 1_000_000_000_000)
     assert said(reasons) == phases_told(told, "rule")
+
+
+def test_of_several_events_the_one_that_lacks_least_speaks() -> None:
+    asked = AlertConfig(labels=("siren",), min_score=0.7, min_duration_s=3.0)
+    reasons: list[Reason] = []
+    alerts = Alerts({"rule": asked}, None, lambda _: "a", reasons.append)
+    short = event(score_max=0.9, duration_s=0.3, event_id="e1")
+    long = event(score_max=0.8, duration_s=1.5, event_id="e2")
+    weak = event(score_max=0.6, duration_s=9.0, event_id="e3")
+    weaker = event(score_max=0.5, duration_s=9.5, event_id="e4")
+    alerts.feed_events([], [short, long, weak], 1)
+    alerts.feed_events([], [weaker, weak], 2)
+    told = [(r.step, r.value, r.duration_s) for r in reasons if isinstance(r, AlertReason)]
+    assert told == [("min_duration", 0.8, 1.5), ("min_score", 0.6, 9.0)]
 
 
 @given(

@@ -15,7 +15,7 @@ import msgspec
 
 from edge_agent.clock import SystemClock
 from edge_agent.commands.device import check_name, with_paths
-from edge_agent.commands.finding import Finding, fault, ok, refused, warning
+from edge_agent.commands.finding import Finding, fault, ok, refused, there, warning
 from edge_agent.commands.install import PASSWORD_PATH
 from edge_agent.config import MqttConfig
 from edge_agent.configfile import LoadedConfig
@@ -65,13 +65,12 @@ def broker(loaded: LoadedConfig | None) -> Finding:
     mqtt = with_paths(loaded.config.mqtt, loaded)
     if mqtt.username is not None and mqtt.password_file is None:
         # Where the service gets it from; only root may read it.
-        password = Path(PASSWORD_PATH)
-        try:
-            if password.exists():
-                mqtt = msgspec.structs.replace(mqtt, password_file=str(password))
-        except PermissionError:
-            found = f"not asked: the password in {password} is root's"
+        password = there(Path(PASSWORD_PATH))
+        if password is None:
+            found = f"not asked: the password in {PASSWORD_PATH} is root's"
             return warning("broker", found, "Do this as root: sudo edge-agent doctor")
+        if password:
+            mqtt = msgspec.structs.replace(mqtt, password_file=PASSWORD_PATH)
     return _reached(mqtt) or _published(mqtt, loaded)
 
 

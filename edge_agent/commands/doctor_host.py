@@ -96,7 +96,10 @@ def _state(folder: Path, place: Path, account: Account) -> Finding:
     if not allowed:
         found = f"{folder} belongs to {owner}, and {account.name} may not write there"
         return fault("state folder", found, mend)
-    foreign = _foreign(folder, account)
+    try:
+        foreign = _foreign(folder, account)
+    except PermissionError:
+        return hidden
     if foreign is not None:
         found = f"{foreign} belongs to {user_name(foreign.lstat().st_uid)}, not to {account.name}"
         return fault("state folder", found, mend)
