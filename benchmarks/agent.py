@@ -4,8 +4,8 @@
 
 The whole of it, in real time: PulseAudio's pipe-source, fed in chunks of 250 ms, the capture
 process, levels, classifier, outbox, and a mosquitto. Neither PulseAudio nor the broker nor what
-feeds them is counted. All run on one core, from modules that are compiled already. Goals are printed
-beside the figures; a busy machine misses them, and that is no failure.
+feeds them is counted. All run on one core, from modules that are compiled already. Goals are
+printed beside the figures; a busy machine misses them, and that is no failure.
 """
 
 import argparse
