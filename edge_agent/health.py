@@ -1,20 +1,20 @@
-"""What the agent knows about itself, from facts: ages, counts, memory, disk, and named faults.
+"""What the agent knows about itself, from facts: ages, counts, its machine, and named faults.
 
 A fault is a state that lasts while the agent runs on. docs/faults.md says what each means and what
 to do; the table here and that page are held equal by a test.
 """
 
-import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from edge_agent.clock import Clock
 from edge_agent.config import MicrophoneConfig
 from edge_agent.input_faults import InputFaults
+from edge_agent.machine import ROOT, Machine
 from edge_agent.records import (
     Block,
     CaptureHealth,
+    ClockHealth,
     Health,
     LevelReading,
     MqttHealth,
@@ -25,7 +25,8 @@ from edge_agent.records import (
 PERIOD_S = 60.0
 SILENT_S = 3.0
 """A microphone that gave no block for so long is faulty."""
-LOW_DISK_MB = 50.0
+STEP_S = 0.5
+"""A wall clock that moved by so much more or less than time passed was set; slewing is slower."""
 
 FAULTS = (
     "alert_uncalibrated",
@@ -34,6 +35,7 @@ FAULTS = (
     "dc",
     "dead",
     "disk_low",
+    "hot",
     "mic_missing",
     "mqtt_away",
     "mqtt_denied",
@@ -47,7 +49,9 @@ FAULTS = (
     "outbox_set_aside",
     "outbox_unwritable",
     "stuck",
+    "throttled",
     "too_quiet",
+    "undervoltage",
 )
 
 MICROPHONE_FAULTS = ("mic_missing", "no_blocks")
@@ -55,8 +59,7 @@ MICROPHONE_FAULTS = ("mic_missing", "no_blocks")
 _WORST_FIRST = (*MICROPHONE_FAULTS, "outbox_unwritable", "outbox_dropping", "mqtt_refused")
 """What is lost now, then what will be; all others follow."""
 
-_SMAPS = Path("/proc/self/smaps_rollup")
-_MEGABYTE = 1_000_000
+_NS = 1_000_000_000
 
 
 class Monitor:
@@ -68,6 +71,7 @@ class Monitor:
         state_dir: Whose disk is watched.
         model_sha256: Of the model in use.
         config_sha256: Of the configuration's file.
+        root: Where the machine's `sys` and `proc` are.
     """
 
     def __init__(
@@ -77,9 +81,11 @@ class Monitor:
         state_dir: Path | None,
         model_sha256: str,
         config_sha256: str,
+        root: Path = ROOT,
     ) -> None:
         self._clock = clock
-        self._state_dir = state_dir
+        self._machine = Machine(state_dir, root)
+        self._steps = _Steps(clock)
         self._model_sha256 = model_sha256
         self._config_sha256 = config_sha256
         self._blocks_ns = dict.fromkeys(microphones, clock.monotonic_ns())
@@ -115,7 +121,7 @@ class Monitor:
         self._ack_ns = self._clock.monotonic_ns()
 
     def faults(self, others: Iterable[str]) -> tuple[str, ...]:
-        """All faults that hold now, sorted.
+        """All faults that hold now, sorted; to be asked about once a second.
 
         Args:
             others: Those that other modules know.
@@ -126,23 +132,21 @@ class Monitor:
             f"no_blocks:{name}"
             for name, last_ns in self._blocks_ns.items()
             # A device that is not there gives no blocks; one name is enough for that.
-            if now_ns - last_ns > SILENT_S * 1e9 and f"mic_missing:{name}" not in found
+            if now_ns - last_ns > SILENT_S * _NS and f"mic_missing:{name}" not in found
         }
         for name, faults in self._inputs.items():
             found |= {f"{fault}:{name}" for fault in faults.standing}
         if not self._clock.synced():
             found.add("clock_unsynced")
-        free_mb = self._disk_free_mb()
-        if free_mb is not None and free_mb < LOW_DISK_MB:
-            found.add("disk_low")
-        return tuple(sorted(found))
+        self._steps.look()
+        return tuple(sorted(found | self._machine.faults(now_ns)))
 
     def due(self, faults: tuple[str, ...]) -> bool:
         """Whether it is time for a word: each minute, and when a fault comes or goes."""
         now_ns = self._clock.monotonic_ns()
         if self._told_ns is None or faults != self._told_faults:
             return True
-        return now_ns - self._told_ns >= PERIOD_S * 1e9
+        return now_ns - self._told_ns >= PERIOD_S * _NS
 
     def report(
         self,
@@ -150,9 +154,11 @@ class Monitor:
         capture: Sequence[CaptureHealth],
         outbox: OutboxHealth,
         mqtt: MqttHealth,
+        capture_pids: Iterable[int] = (),
     ) -> Health:
         """The record for now."""
-        self._told_ns, self._told_faults = self._clock.monotonic_ns(), faults
+        now_ns = self._clock.monotonic_ns()
+        self._told_ns, self._told_faults = now_ns, faults
         return Health(
             made_ns=self._clock.utc_ns(),
             faults=faults,
@@ -162,22 +168,47 @@ class Monitor:
             capture=tuple(capture),
             outbox=outbox,
             mqtt=mqtt,
-            pss_mb=_pss_mb(),
-            disk_free_mb=self._disk_free_mb(),
+            clock=self._steps.health(),
+            system=self._machine.health(now_ns, capture_pids),
             model_sha256=self._model_sha256,
             config_sha256=self._config_sha256,
         )
 
     def _age_s(self, since_ns: int | None) -> float | None:
-        return None if since_ns is None else (self._clock.monotonic_ns() - since_ns) / 1e9
+        return None if since_ns is None else (self._clock.monotonic_ns() - since_ns) / _NS
 
-    def _disk_free_mb(self) -> float | None:
-        if self._state_dir is None:
-            return None
-        try:
-            return shutil.disk_usage(self._state_dir).free / _MEGABYTE
-        except OSError:
-            return None
+
+class _Steps:
+    """Counts how often the wall clock was set, by its distance from the clock that never steps."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._distance_ns = self._distance()
+        self._steps = 0
+        self._last_s: float | None = None
+        self._last_ns = 0
+
+    def look(self) -> None:
+        """Compare with the last look, a second ago: over days, slewing may add up to a step."""
+        distance_ns = self._distance()
+        moved_s = (distance_ns - self._distance_ns) / _NS
+        self._distance_ns = distance_ns
+        if abs(moved_s) > STEP_S:
+            self._steps += 1
+            self._last_s, self._last_ns = moved_s, self._clock.monotonic_ns()
+
+    def health(self) -> ClockHealth:
+        """What was seen so far."""
+        if self._last_s is None:
+            return ClockHealth(steps=0, last_step_s=None, last_step_age_s=None)
+        return ClockHealth(
+            steps=self._steps,
+            last_step_s=round(self._last_s, 1),
+            last_step_age_s=round((self._clock.monotonic_ns() - self._last_ns) / _NS, 1),
+        )
+
+    def _distance(self) -> int:
+        return self._clock.utc_ns() - self._clock.monotonic_ns()
 
 
 def worst_first(faults: Iterable[str]) -> list[str]:
@@ -197,21 +228,3 @@ def names_microphone(faults: Iterable[str]) -> bool:
 
 def _name(fault: str) -> str:
     return fault.partition(":")[0]
-
-
-def hardware() -> str:
-    """The board's name where the kernel knows one, else the machine's type."""
-    board = Path("/proc/device-tree/model")
-    if board.exists():
-        return board.read_text(encoding="utf-8").rstrip("\0\n")
-    return os.uname().machine
-
-
-def _pss_mb() -> float | None:
-    """This process' share of memory, in 10^6 bytes."""
-    try:
-        lines = _SMAPS.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    kilobytes = next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), None)
-    return None if kilobytes is None else kilobytes * 1024 / _MEGABYTE

@@ -29,7 +29,6 @@ from edge_agent.payloads import (
     RuleInfo,
     StatePayload,
     StatusPayload,
-    SystemPayload,
 )
 from edge_agent.records import (
     Alert,
@@ -334,10 +333,8 @@ class Encoder:
             capture=record.capture,
             outbox=record.outbox,
             mqtt=record.mqtt,
-            system=SystemPayload(
-                pss_mb=_rounded_or_none(record.pss_mb, 1),
-                disk_free_mb=_rounded_or_none(record.disk_free_mb, 1),
-            ),
+            clock=record.clock,
+            system=record.system,
             model_sha256=record.model_sha256[:8],
             config_sha256=record.config_sha256[:8],
             agent=__version__,

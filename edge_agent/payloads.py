@@ -10,7 +10,15 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from edge_agent.config import Severity
-from edge_agent.records import CaptureHealth, EndReason, MqttHealth, OutboxHealth, Phase
+from edge_agent.records import (
+    CaptureHealth,
+    ClockHealth,
+    EndReason,
+    MqttHealth,
+    OutboxHealth,
+    Phase,
+    SystemHealth,
+)
 
 Time: TypeAlias = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
 """RFC 3339, UTC, milliseconds."""
@@ -197,13 +205,6 @@ class InfoPayload(Struct, frozen=True, kw_only=True):
     started: Time
 
 
-class SystemPayload(Struct, frozen=True, kw_only=True):
-    """The machine, in 10^6 bytes; null where it could not be read."""
-
-    pss_mb: float | None
-    disk_free_mb: float | None
-
-
 class HealthPayload(Struct, frozen=True, kw_only=True):
     """`health`, retained: the heartbeat. Ages, unlike times, do not lie when a clock steps."""
 
@@ -221,7 +222,8 @@ class HealthPayload(Struct, frozen=True, kw_only=True):
     capture: tuple[CaptureHealth, ...]
     outbox: OutboxHealth
     mqtt: MqttHealth
-    system: SystemPayload
+    clock: ClockHealth
+    system: SystemHealth
     model_sha256: str
     config_sha256: str
     agent: str

@@ -175,6 +175,34 @@ class MqttHealth(msgspec.Struct, frozen=True, kw_only=True):
     unheard: int
 
 
+class SystemHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine; None is what it does not tell, sizes are in 10^6 bytes."""
+
+    cpu_c: float | None
+    throttled: bool | None
+    """The processor is held back now: capped, throttled, or at its soft limit of temperature."""
+    throttled_since_boot: bool | None
+    undervoltage: bool | None
+    undervoltage_since_boot: bool | None
+    pss_mb: float | None
+    """Of the agent's own process, read at most once a minute, as the next two."""
+    capture_pss_mb: float | None
+    """Of all capture processes together; None where there is none."""
+    mem_available_mb: float | None
+    disk_free_mb: float | None
+    """Where the state is kept, for others than root."""
+    disk_read_only: bool | None
+
+
+class ClockHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """Steps of the wall clock since the start; whether it is synchronised stands beside `time`."""
+
+    steps: int
+    last_step_s: float | None
+    """Forward when positive; None before the first."""
+    last_step_age_s: float | None
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """The agent's word about itself; liveness as ages, for a clock that steps must not fake it."""
 
@@ -187,8 +215,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     capture: tuple[CaptureHealth, ...]
     outbox: OutboxHealth
     mqtt: MqttHealth
-    pss_mb: float | None
-    disk_free_mb: float | None
+    clock: ClockHealth
+    system: SystemHealth
     model_sha256: str
     config_sha256: str
 

@@ -1,5 +1,6 @@
 """What no linter sees: labels in the agent, what the child imports, what the wheel carries."""
 
+import ast
 import json
 import os
 import re
@@ -22,6 +23,58 @@ def test_the_agent_knows_no_label() -> None:
         if path.name not in PLAYS:
             found = quoted.search(path.read_text())
             assert found is None, f"{path.name} knows {found}"
+
+
+# What the agent may use of the libraries that can also write and play: an audio file is read by
+# blocks, a microphone is an input.
+READS = {
+    "soundfile": {"blocks", "info", "SoundFileError"},
+    "sounddevice": {
+        "RawInputStream", "check_input_settings", "query_devices", "query_hostapis",
+        "PortAudioError",
+    },
+}  # fmt: skip
+STORES = {"save", "savez", "savez_compressed", "savetxt", "tofile", "memmap"}
+"""How numpy puts arrays into files."""
+
+
+def audio_written(code: str) -> list[str]:
+    """What in a module could write or play sound, by the names that it uses."""
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Attribute):
+            library = node.value.id if isinstance(node.value, ast.Name) else ""
+            if node.attr not in READS.get(library, {node.attr}) or node.attr in STORES:
+                found.append(f"{library}.{node.attr}")
+        elif isinstance(node, ast.ImportFrom) and node.module in READS:
+            found.append(f"from {node.module} import")
+        elif isinstance(node, ast.Import):
+            # By another name they would escape this test.
+            found += [one.name for one in node.names if one.name in READS and one.asname]
+    return found
+
+
+def test_nothing_in_the_agent_writes_or_plays_sound() -> None:
+    for path in (ROOT / "edge_agent").rglob("*.py"):
+        assert audio_written(path.read_text()) == [], path
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "soundfile.write(path, samples, 48000)",
+        'with soundfile.SoundFile(path, "w") as file: pass',
+        "from soundfile import write",
+        "import soundfile as sf",
+        "sounddevice.OutputStream()",
+        "sounddevice.RawStream()",
+        "sounddevice.play(samples)",
+        "samples.tofile(path)",
+        "np.save(path, block.samples)",
+    ],
+)
+def test_the_test_finds_what_writes_or_plays_sound(code: str) -> None:
+    assert audio_written(code)
 
 
 def test_the_capture_child_loads_neither_numpy_nor_msgspec() -> None:

@@ -25,10 +25,12 @@ from edge_agent.payloads import PAYLOADS, AlertPayload, LevelPayload, Microphone
 from edge_agent.records import (
     Calibration,
     CaptureHealth,
+    ClockHealth,
     Health,
     Message,
     MqttHealth,
     OutboxHealth,
+    SystemHealth,
 )
 from tests.conftest import ROOT
 from tests.sample_records import SHA256, alert, encoder, ended, event, reading, stamp
@@ -44,8 +46,19 @@ _HEALTH = Health(
         rows=3, bytes=1840, oldest_s=0.8, dropped={"alert": 0, "event": 0, "level": 0}, set_aside=0
     ),
     mqtt=MqttHealth(version="5", connects=2, last_error=None, window=20, unheard=0),
-    pss_mb=51.26,
-    disk_free_mb=20480.0,
+    clock=ClockHealth(steps=1, last_step_s=3600.2, last_step_age_s=86100.0),
+    system=SystemHealth(
+        cpu_c=54.2,
+        throttled=False,
+        throttled_since_boot=False,
+        undervoltage=False,
+        undervoltage_since_boot=True,
+        pss_mb=47.3,
+        capture_pss_mb=12.7,
+        mem_available_mb=612.4,
+        disk_free_mb=20480.0,
+        disk_read_only=None,
+    ),
     model_sha256=SHA256,
     config_sha256="a1b2c3d4" + "0" * 56,
 )
@@ -254,10 +267,20 @@ def test_health_is_retained_and_rounded() -> None:
     (message,) = encoder().encode(_HEALTH, stamp())
     found = payload([message])
     assert (message.retain, message.kind) == (True, "health")
-    assert (found["last_block_s"], found["system"]) == (
-        0.012,
-        {"pss_mb": 51.3, "disk_free_mb": 20480.0},
-    )
+    assert (found["last_block_s"], found["last_inference_s"]) == (0.012, None)
+    assert found["clock"] == {"steps": 1, "last_step_s": 3600.2, "last_step_age_s": 86100.0}
+    assert found["system"] == {
+        "cpu_c": 54.2,
+        "throttled": False,
+        "throttled_since_boot": False,
+        "undervoltage": False,
+        "undervoltage_since_boot": True,
+        "pss_mb": 47.3,
+        "capture_pss_mb": 12.7,
+        "mem_available_mb": 612.4,
+        "disk_free_mb": 20480.0,
+        "disk_read_only": None,
+    }
 
 
 def test_info_tells_of_model_rules_and_microphones() -> None:

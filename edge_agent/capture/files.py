@@ -82,6 +82,11 @@ class RecordingSource:
         """Never: a recording's next block comes in its time."""
         return False
 
+    @property
+    def pid(self) -> int | None:
+        """None: this process reads it."""
+        return None
+
     def read(self, timeout_s: float) -> Block | None:
         """The next block; None at the end, or when with a clock it is not due within the timeout.
 

@@ -91,6 +91,11 @@ class MicrophoneSource:
         """Whether no child runs, and the next start has its time."""
         return self._child is None
 
+    @property
+    def pid(self) -> int | None:
+        """The capture process, while one runs."""
+        return None if self._child is None else self._child.pid
+
     def read(self, timeout_s: float) -> Block | None:
         """The next block of about 0.25 s, or None when there is none within the timeout.
 

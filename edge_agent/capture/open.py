@@ -27,6 +27,11 @@ class Source(Protocol):
         """Whether it knows that nothing can come just now, and goes on by itself."""
         ...
 
+    @property
+    def pid(self) -> int | None:
+        """Its process, where it has one of its own."""
+        ...
+
     def read(self, timeout_s: float) -> Block | None:
         """The next block; None: nothing within the timeout."""
         ...

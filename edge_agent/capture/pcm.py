@@ -56,6 +56,11 @@ class PcmSource:
         """Always: whoever writes comes back, or does not, whatever is done here."""
         return True
 
+    @property
+    def pid(self) -> int | None:
+        """None: this process reads it."""
+        return None
+
     def read(self, timeout_s: float) -> Block | None:
         """The next block, or None when it is not whole within the timeout, or at the end.
 

@@ -97,6 +97,11 @@ class Child:
             self.dead = True
             return []
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
     def silent_s(self) -> float:
         """Seconds since its last block, or since its start."""
         return (self._clock.monotonic_ns() - self._heard_ns) / _NS

@@ -220,6 +220,7 @@ class Agent:
                 capture,
                 self._outbox.health(),
                 self._output.health(),
+                [pid for source in self._sources.values() if (pid := source.pid) is not None],
             )
             dropped = sum(health.outbox.dropped.values())
             self._dropping, self._dropped = dropped > self._dropped, dropped

@@ -25,7 +25,7 @@ from edge_agent.commands.install import PASSWORD_PATH, refuse_32_bit
 from edge_agent.config import Config, MqttConfig
 from edge_agent.configfile import LoadedConfig
 from edge_agent.errors import InstallError
-from edge_agent.health import LOW_DISK_MB
+from edge_agent.machine import LOW_DISK_MB
 
 _2024_NS = 1_704_067_200 * 10**9
 _MEGABYTE = 1_000_000

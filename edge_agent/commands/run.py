@@ -22,8 +22,9 @@ from edge_agent.commands.agent import Agent
 from edge_agent.commands.device import check_name, client_id, with_paths
 from edge_agent.config import Config
 from edge_agent.configfile import LoadedConfig
-from edge_agent.health import Monitor, hardware
+from edge_agent.health import Monitor
 from edge_agent.ids import Ids
+from edge_agent.machine import hardware
 from edge_agent.messages import About, Encoder
 from edge_agent.mqtt import MqttOutput
 from edge_agent.notify import Service, Supervisor, take_supervisor

@@ -118,6 +118,11 @@ class SceneSource:
         return self._position >= self._total
 
     @property
+    def pid(self) -> int | None:
+        """None: this process reads it."""
+        return None
+
+    @property
     def played_s(self) -> float:
         """How much of the scene was handed out, seconds."""
         return self._position / RATE

@@ -50,6 +50,10 @@ class PacedSource:
         return False
 
     @property
+    def pid(self) -> int | None:
+        return None
+
+    @property
     def ended(self) -> bool:
         return self.read_blocks >= self._count
 
