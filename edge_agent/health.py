@@ -20,6 +20,7 @@ LOW_DISK_MB = 50.0
 FAULTS = (
     "alert_uncalibrated",
     "clock_unsynced",
+    "disk_full",
     "disk_low",
     "mqtt_away",
     "mqtt_denied",
@@ -36,7 +37,13 @@ FAULTS = (
 
 MICROPHONE_FAULTS = ("no_blocks",)
 """Those that name a microphone which gives no sound."""
-_WORST_FIRST = (*MICROPHONE_FAULTS, "outbox_unwritable", "outbox_dropping", "mqtt_refused")
+_WORST_FIRST = (
+    *MICROPHONE_FAULTS,
+    "outbox_unwritable",
+    "outbox_dropping",
+    "disk_full",
+    "mqtt_refused",
+)
 """What is lost now, then what will be; all others follow."""
 
 _SMAPS = Path("/proc/self/smaps_rollup")
