@@ -39,7 +39,9 @@ RETRY_S = 60.0
 """How long to leave a disk alone that refused."""
 CHECKPOINT_S = 3600.0
 """How often the log is brought into the database, and cut to nothing."""
-FLUSH_ROWS = 200
+ROWS_AT_ONCE = 500
+"""The most that one transaction writes, so that it neither holds up the sound nor asks for much
+room."""
 MEMORY_BYTES = 32_000_000
 """Counted bytes of what is held where no disk takes it, if the cap allows more: about a day of
 levels, 60 MB in memory."""
@@ -160,7 +162,7 @@ class Outbox:
         young = self._memory.young()
         waiting = (row for _, row in young if not row.stored and row.message.kind in kinds)
         oldest_ns = next((row.added_ns for row in waiting), now_ns)
-        if now_ns - oldest_ns >= BATCH_S * 1e9:
+        if now_ns - oldest_ns >= BATCH_S * 1e9 or self._memory.holds(kinds):
             self._write(durable=False)
         elif self._gone and now_ns - self._gone_ns >= SETTLE_S * 1e9:
             self._remove_gone()
@@ -173,11 +175,9 @@ class Outbox:
         """Write everything that waits, as before an end."""
         if not self._file.writable:
             self._try_again()
-        self._write(durable=True)
-        # What room the ballast left is better used than the levels lost with the process.
-        while self._file.full and self._store(QUEUED, durable=True, limit=FLUSH_ROWS):
-            if not self._memory.unstored(QUEUED):
-                break
+        # On a full disk, too: what room there is had better be used than the levels lost.
+        while self._store(QUEUED, durable=True) and self._memory.unstored(QUEUED, 1):
+            continue
 
     def close(self) -> None:
         """Write everything that waits and close the database."""
@@ -314,6 +314,8 @@ class Outbox:
             self._memory.hold(key)
 
     def _kinds_to_write(self) -> tuple[Kind, ...]:
+        if not self._file.writable:
+            return ()
         return URGENT if self._file.full else QUEUED
 
     def _write(self, *, durable: bool) -> None:
@@ -323,8 +325,8 @@ class Outbox:
             # The ballast was not room enough for all of it: what matters most goes first.
             self._store(URGENT, durable=durable)
 
-    def _store(self, kinds: Sequence[Kind], *, durable: bool, limit: int | None = None) -> bool:
-        rows = self._memory.unstored(kinds)[:limit]
+    def _store(self, kinds: Sequence[Kind], *, durable: bool) -> bool:
+        rows = self._memory.unstored(kinds, ROWS_AT_ONCE)
         bytes_needed = sum(size(row.message) for row in rows if row.message.kind in URGENT)
         if self._file.full:
             self._make_way(bytes_needed)

@@ -79,14 +79,15 @@ class MemoryRows:
         young = ((key, row) for key, row in self._young.items() if row.message.kind == kind)
         return itertools.chain(self._held[kind].items(), young)
 
-    def unstored(self, kinds: Iterable[Kind]) -> list[StoredRow]:
-        """Those of these kinds that the disk does not have."""
-        return [
+    def unstored(self, kinds: Iterable[Kind], limit: int) -> list[StoredRow]:
+        """Those of these kinds that the disk does not have, so many of them at most."""
+        found = (
             StoredRow(key=key, message=row.message, added_ns=row.added_ns)
             for kind in kinds
             for key, row in self.of(kind)
             if not row.stored
-        ]
+        )
+        return list(itertools.islice(found, limit))
 
     def drop_states(self, topic: str, keep: Callable[[int], bool]) -> None:
         """Forget what was to be said on a topic, if it need not be kept."""
@@ -107,6 +108,10 @@ class MemoryRows:
     def count_held(self) -> int:
         """Old rows that no disk has taken."""
         return sum(map(len, self._held.values()))
+
+    def holds(self, kinds: Iterable[Kind]) -> bool:
+        """Whether there are old rows of these kinds."""
+        return any(self._held[kind] for kind in kinds)
 
     def empty(self) -> bool:
         """Whether nothing is here, states neither."""
