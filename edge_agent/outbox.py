@@ -288,7 +288,7 @@ class Outbox:
             if message.kind in QUEUED and self._memory.get(key) is None:
                 added_ns = self._opened_ns
                 self._memory.keep(key, Waiting(message=message, added_ns=added_ns, known=True))
-        skip = self._memory.known() | set(self._gone)
+        skip = self._memory.keys() | set(self._gone)
         self._backlog, self._backlog_bytes = self._file.totals(skip=skip)
 
     def _forget(self, key: int, message: Message) -> None:

@@ -95,6 +95,10 @@ class MemoryRows:
             if row.message.topic == topic and not keep(key):
                 del self._young[key]
 
+    def keys(self) -> set[int]:
+        """Of all rows."""
+        return {key for rows in (self._young, *self._held.values()) for key in rows}
+
     def known(self) -> set[int]:
         """Keys of those that the disk has, or had."""
         parts = (self._young, *self._held.values())
