@@ -294,7 +294,7 @@ class Outbox:
     def _forget(self, key: int, message: Message) -> None:
         self._strikes.pop(key, None)
         waiting = self._memory.pop(key)
-        if message.kind not in QUEUED and waiting is not None:
+        if message.kind in ("state", "health"):
             return
         if waiting is None:
             self._backlog -= 1
