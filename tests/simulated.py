@@ -297,7 +297,7 @@ class World:
         """What was told, by the id of the message."""
         self.dropped: Counter[str] = Counter()
         self.kills = 0
-        self._folder = folder
+        self.folder = folder
         self._max_bytes = max_bytes
         self._share = share
 
@@ -307,7 +307,7 @@ class World:
         """A process, which ends when all is done and delivered, or is killed by `step`."""
         ids = Ids(self.rng.getrandbits(64))
         sends = encoder(ids.boot)
-        outbox = MortalOutbox(self._folder, self.clock, max_bytes=self._max_bytes)
+        outbox = MortalOutbox(self.folder, self.clock, max_bytes=self._max_bytes)
         outbox.told, outbox.names = self.told, self.names
         output = Output(MqttConfig(), "earshot-test", sends.will(), self.clock, self.rng)
         output.clock = self.clock
