@@ -1,11 +1,14 @@
 """A broker that is mute or away for long, a wall clock that jumps: what was sent and what came."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.simulated import Killed, World
+from edge_agent.outbox import Outbox
+from tests.ledger import Ledger
+from tests.simulated import JumpingClock, Killed, World
 
 PLENTY = 50_000_000
 YEAR_S = 365 * 86400.0
@@ -110,3 +113,25 @@ def test_a_clock_that_jumps_while_rows_wait_changes_neither_order_nor_count(
     told = [name for name in world.names if name in set(world.broker.order)]
     assert world.broker.order == told
     assert max(world.broker.arrived.values()) == 1
+
+
+@pytest.mark.parametrize("jump_s", [30 * YEAR_S, -50 * YEAR_S])
+def test_no_age_follows_the_wall_clock(tmp_path: Path, jump_s: float) -> None:
+    clock, ledger = JumpingClock(), Ledger()
+    outbox = Outbox(tmp_path / "state", clock, max_bytes=PLENTY)
+    ledger.feed(outbox, clock, 5)
+    clock.jump(jump_s)
+    outbox.turn()
+    assert outbox.health().oldest_s == 5.0
+    rows = outbox.take(10, 10)
+    assert [row.message for row in rows] == list(ledger.made.values()), "none is replayed yet"
+    for row in rows:
+        outbox.give_back(row.key)
+    clock.wait(5)
+    outbox.turn()
+    # The batch is due now, and not in fifty years.
+    shutil.copytree(tmp_path / "state", tmp_path / "cut")
+    assert len(Outbox(tmp_path / "cut", clock, max_bytes=PLENTY)) == 5
+    ledger.take_all(outbox)
+    # Ten seconds old is the first alone.
+    assert ledger.replayed == {next(iter(ledger.made))}
