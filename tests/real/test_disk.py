@@ -16,6 +16,7 @@ import pytest
 from edge_agent.clock import SimulatedClock
 from edge_agent.outbox import Outbox
 from tests.ledger import Ledger
+from tests.simulated import World
 
 pytestmark = pytest.mark.real
 
@@ -242,3 +243,28 @@ def test_what_is_held_in_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.M
     ledger.take_all(outbox)
     assert_all_is_accounted_for(ledger, outbox)
     outbox.close()
+
+
+def test_the_whole_agent_tells_of_the_full_disk_and_delivers_what_it_kept(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(disk / "state", 5, max_bytes=PLENTY, share=0.1)
+    monkeypatch.setattr("edge_agent.mqtt.Connection", world.broker.connection)
+    monkeypatch.setattr("edge_agent.health._pss_mb", lambda: None)
+    steps = 0
+
+    def step() -> bool:
+        nonlocal steps
+        steps += 1
+        world.broker.up = not 20 < steps < 900
+        if 100 < steps < 950:
+            fill(disk)
+        elif steps == 950:
+            (disk / "foreign").unlink()
+        return True
+
+    world.live(1000, step)
+    assert world.broker.faults["disk_full"] > 0
+    assert world.dropped["alert"] == world.dropped["event"] == 0
+    for kind in ("alert", "event", "level"):
+        assert world.broker.kinds[kind] + world.dropped[kind] == world.told[kind], kind
