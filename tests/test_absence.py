@@ -56,6 +56,7 @@ def test_what_a_mute_broker_was_given_comes_again_and_all_of_it(world: World) ->
     assert world.broker.replayed > 0
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_while_the_broker_is_away_for_three_days(world: World) -> None:
     world.live(4 * 2880, away_until(world, 3 * 86400))
     assert_all_came(world)
@@ -63,6 +64,7 @@ def test_nothing_is_lost_while_the_broker_is_away_for_three_days(world: World) -
     assert max(world.broker.arrived.values()) == 1
 
 
+@pytest.mark.slow
 def test_nothing_stored_is_lost_where_the_agent_is_killed_each_day_of_them(world: World) -> None:
     goes_on = away_until(world, 3 * 86400)
 
@@ -81,6 +83,7 @@ def test_nothing_stored_is_lost_where_the_agent_is_killed_each_day_of_them(world
     assert world.broker.replayed >= 3 * 2880 - 10
 
 
+@pytest.mark.slow
 def test_the_cap_costs_the_oldest_levels_and_each_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,7 @@ def left_by_a_cut(folder: Path, target: Path, ledger: Ledger, rng: random.Random
     outbox.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [cut_log, cut_database, cut_both, overwrite])
 def test_an_agent_starts_and_delivers_whatever_was_cut(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Damage
@@ -109,6 +110,7 @@ def test_an_agent_starts_and_delivers_whatever_was_cut(
         assert recovered > 0
 
 
+@pytest.mark.slow
 def test_damage_that_shows_late_costs_what_stood_on_its_pages_and_nothing_new(
     tmp_path: Path,
 ) -> None:
