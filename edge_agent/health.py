@@ -34,6 +34,7 @@ FAULTS = (
     "clock_unsynced",
     "dc",
     "dead",
+    "disk_full",
     "disk_low",
     "hot",
     "mic_missing",
@@ -56,7 +57,13 @@ FAULTS = (
 
 MICROPHONE_FAULTS = ("mic_missing", "no_blocks")
 """Those that name a microphone which gives no sound."""
-_WORST_FIRST = (*MICROPHONE_FAULTS, "outbox_unwritable", "outbox_dropping", "mqtt_refused")
+_WORST_FIRST = (
+    *MICROPHONE_FAULTS,
+    "outbox_unwritable",
+    "outbox_dropping",
+    "disk_full",
+    "mqtt_refused",
+)
 """What is lost now, then what will be; all others follow."""
 
 _NS = 1_000_000_000

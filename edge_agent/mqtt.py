@@ -39,6 +39,8 @@ FAREWELL_S = 2.0
 BACKLOG_WAIT_S = 30.0
 """Devices that come back together begin to drain at different times, up to this one."""
 _PACKET_OVERHEAD_BYTES = 32
+_FAREWELL_KEY = -(2**63)
+"""No row of the outbox has it."""
 
 # Reason codes of MQTT 5.0, section 2.4.
 _UNSUPPORTED_VERSION = 0x84
@@ -217,15 +219,15 @@ class MqttOutput:
             farewell: The last status; without its PUBACK the broker shall publish the will.
         """
         if self._connection is not None and self._accepted is not None:
-            self.send(-1, farewell)
+            self.send(_FAREWELL_KEY, farewell)
             deadline_ns = self._clock.monotonic_ns() + round(FAREWELL_S * 1e9)
-            while self._pending(-1) and self._clock.monotonic_ns() < deadline_ns:
+            while self._pending(_FAREWELL_KEY) and self._clock.monotonic_ns() < deadline_ns:
                 self._wake.wait(0.05)
                 self._wake.clear()
                 while self._connection is not None and self._connection.happened:
                     self._handle(self._connection.happened.popleft())
         if self._connection is not None:
-            if self._pending(-1) or self._accepted is None:
+            if self._pending(_FAREWELL_KEY) or self._accepted is None:
                 self._connection.drop()
             else:
                 self._connection.end()

@@ -1,62 +1,55 @@
-"""The outbox on the disk: one SQLite database, and what to do when it is damaged.
+"""The outbox on the disk: one SQLite database, and what to do when disk or database fails.
 
 WAL with `synchronous=FULL` for what must outlast a cut of power the moment after (alerts, events),
-NORMAL for levels, which may lose their last batch. A random overwrite inside a payload passes
-SQLite's own check, so each row carries a crc32. Damage found at any statement ends the same way:
-the files are moved to `set-aside/`, what can still be read of them is copied, a new one begins.
+NORMAL for levels, which may lose their last batch. Nothing that the disk does ends the agent:
+
+- **Damage**, found at any statement: the files are moved to `set-aside/`, what can still be read of
+  them is copied, a new database begins.
+- **A full disk**: the ballast is given up, so that what matters most can still be written.
+- **A disk that takes no writes**, or cannot even be read: `writable` is false until `try_again`
+  has found it mended. Where there was no database at the start, one in memory stands in: empty,
+  and never written to.
 """
 
 import contextlib
-import fcntl
+import json
+import logging
 import os
-import shutil
 import sqlite3
-import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from edge_agent.errors import StoreError
-from edge_agent.records import Alert, Event, Kind, Message
+from edge_agent.ballast import Ballast
+from edge_agent.outbox_damage import Salvaged, is_damage, move_aside, salvage
+from edge_agent.outbox_database import (
+    insert,
+    note_open,
+    open_database,
+    read_open,
+    taken_over,
+    transaction,
+)
+from edge_agent.outbox_rows import COLUMNS, StoredRow, to_row
+from edge_agent.records import Alert, Event, Message
+from edge_agent.statefolder import lock_folder, make_folder, takes_files
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 1
 KEPT_SET_ASIDE_ROWS = 1000
-KEPT_DAMAGED_FILES = 3
 _NAME = "outbox.db"
-_LOCK = "lock"
-_PRIORITY: dict[Kind, int] = {"alert": 0, "event": 1, "level": 2}
-_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
-_SCHEMA = """
-CREATE TABLE rows (
-  key INTEGER PRIMARY KEY, priority INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL,
-  topic TEXT NOT NULL, payload BLOB NOT NULL, qos INTEGER NOT NULL, retain INTEGER NOT NULL,
-  added_ns INTEGER NOT NULL, crc INTEGER NOT NULL);
-CREATE INDEX by_priority ON rows (priority, key);
-CREATE TABLE set_aside (key INTEGER PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL);
-CREATE TABLE open (id TEXT PRIMARY KEY, kind TEXT NOT NULL, record BLOB NOT NULL);
-"""
-_COLUMNS = "key, id, kind, topic, payload, qos, retain, added_ns, crc"
+_BALLAST = "ballast"
 
-
-class StoredRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A row as it stands in the database."""
-
-    key: int
-    message: Message
-    added_ns: int
-    """Monotonic time of the start that added it."""
-    intact: bool = True
+_log = logging.getLogger(__name__)
 
 
 class OutboxFile:
     """The database, or one in memory that holds nothing beyond the process.
 
     Args:
-        folder: Holds `outbox.db` and `set-aside/`; None for memory.
+        folder: Holds `outbox.db`, the ballast and `set-aside/`; None for memory.
 
     Raises:
         StoreError: The folder cannot be made, or another process uses it.
@@ -67,13 +60,30 @@ class OutboxFile:
         self.writable = True
         self._folder = folder
         self._replaced = False
-        self._pending_open: list[Alert | Event] = []
+        self._standing_in = False
+        self._never_opened = False
+        self._pending_open: dict[str, _Told] = {}
+        self._restored: list[Alert | Event] = []
+        self._rest = Salvaged()
         self._lock: int | None = None
+        self._ballast: Ballast | None = None
         if folder is not None:
-            _make(folder)
-            self._lock = _locked(folder)
-        self._connection = self._open()
-        self._restored = self._read_open()
+            make_folder(folder)
+            self._lock = lock_folder(folder)
+            self._ballast = Ballast(folder / _BALLAST)
+        self._connection = self._first_connection()
+        if self._ballast is not None and self.writable:
+            self._ballast.make()
+
+    @property
+    def full(self) -> bool:
+        """Whether the disk is so full that no ballast is held: only what matters is written."""
+        return self.writable and self._ballast is not None and not self._ballast.held
+
+    @property
+    def sound(self) -> bool:
+        """Whether there is nothing to try again."""
+        return self.writable and not self.full
 
     def write(self, rows: Sequence[StoredRow], gone: Sequence[int], *, durable: bool) -> bool:
         """Add and delete rows in one transaction; returns whether it was committed.
@@ -85,33 +95,55 @@ class OutboxFile:
         """
         if not rows and not gone and not self._pending_open:
             return True
+        if not self.writable:
+            return False
         written = self._attempt(lambda: self._commit(rows, gone, durable=durable), default=False)
         if written:
             self._pending_open.clear()
-        self.writable = written
+            if self.full:
+                # The log gives its room back at once: there is no other.
+                self.checkpoint()
         return written
 
     def remember(self, record: Alert | Event) -> None:
         """Note an alert or event as open, or as ended; written with the next transaction."""
-        self._pending_open.append(record)
+        first_n = self._pending_open[record.id].first_n if record.id in self._pending_open else None
+        if record.phase == "end" and first_n == 0:
+            # The disk has never heard of it, and need not.
+            del self._pending_open[record.id]
+        else:
+            first_n = record.n if first_n is None else first_n
+            self._pending_open[record.id] = _Told(first_n=first_n, record=record)
 
-    def left_open(self) -> list[Alert | Event]:
-        """What was open when the database was last closed, or the process died."""
-        return list(self._restored)
+    def take_left_open(self) -> list[Alert | Event]:
+        """What was open when the process before this one ended; told once."""
+        restored, self._restored = self._restored, []
+        return restored
 
-    def oldest(self, limit: int, blocked: Collection[str]) -> list[StoredRow]:
-        """The first rows in the order of delivery, those of blocked topics left out."""
+    def oldest(
+        self, limit: int, blocked: Collection[str], hidden: Collection[int]
+    ) -> list[StoredRow]:
+        """The first rows in the order of delivery.
+
+        Args:
+            limit: How many at most.
+            blocked: Topics to be left out.
+            hidden: Keys to be left out.
+        """
         marks = ",".join("?" * len(blocked))
         query = (
-            f"SELECT {_COLUMNS} FROM rows WHERE topic NOT IN ({marks}) "  # noqa: S608 # marks only
-            "ORDER BY priority, key LIMIT ?"
+            f"SELECT {COLUMNS} FROM rows WHERE topic NOT IN ({marks}) "  # noqa: S608 # marks only
+            "AND key NOT IN (SELECT value FROM json_each(?)) ORDER BY priority, key LIMIT ?"
         )
-        return self._select(query, (*blocked, limit))
+        return self._select(query, (*blocked, json.dumps(list(hidden)), limit))
 
-    def oldest_of(self, kind: str, limit: int) -> list[StoredRow]:
-        """The oldest rows of a kind."""
-        query = f"SELECT {_COLUMNS} FROM rows WHERE kind = ? ORDER BY key LIMIT ?"  # noqa: S608 # a constant
-        return self._select(query, (kind, limit))
+    def oldest_of(self, kind: str, limit: int, hidden: Collection[int]) -> list[StoredRow]:
+        """The oldest rows of a kind, without those whose keys are hidden."""
+        query = (
+            f"SELECT {COLUMNS} FROM rows WHERE kind = ? "  # noqa: S608 # a constant
+            "AND key NOT IN (SELECT value FROM json_each(?)) ORDER BY key LIMIT ?"
+        )
+        return self._select(query, (kind, json.dumps(list(hidden)), limit))
 
     def first(self) -> tuple[int, int] | None:
         """Key and time of the oldest row."""
@@ -119,15 +151,18 @@ class OutboxFile:
         found = self._attempt(lambda: self._connection.execute(query).fetchone(), default=None)
         return None if found is None else (int(found[0]), int(found[1]))
 
-    def totals(self, skip: Collection[int] = ()) -> tuple[int, int]:
+    def totals(self, skip: Collection[int]) -> tuple[int, int]:
         """Number and counted bytes of the rows, those with the keys of `skip` left out."""
         query = "SELECT key, length(payload) + length(CAST(topic AS BLOB)) + 64 FROM rows"
-        sizes = [size for key, size in self._connection.execute(query) if key not in skip]
+        nothing: list[tuple[int, int]] = []
+        found = self._attempt(lambda: self._connection.execute(query).fetchall(), default=nothing)
+        sizes = [size for key, size in found if key not in skip]
         return len(sizes), sum(sizes)
 
     def last_key(self) -> int:
         """The highest key in use, 0 for none."""
-        return int(self._connection.execute("SELECT ifnull(max(key), 0) FROM rows").fetchone()[0])
+        query = "SELECT ifnull(max(key), 0) FROM rows"
+        return int(self._attempt(lambda: self._connection.execute(query).fetchone()[0], default=0))
 
     def set_aside(self, message: Message) -> None:
         """Keep a message that no broker takes; the oldest of a thousand makes room."""
@@ -139,9 +174,28 @@ class OutboxFile:
         return int(self._attempt(lambda: self._connection.execute(query).fetchone()[0], default=0))
 
     def take_replaced(self) -> bool:
-        """Whether the database was replaced since this was last asked."""
+        """Whether another database was opened since this was last asked."""
         replaced, self._replaced = self._replaced, False
         return replaced
+
+    def checkpoint(self) -> None:
+        """Bring the log into the file, and give back the log's room."""
+        if not self._standing_in:
+            query = "PRAGMA wal_checkpoint(TRUNCATE)"
+            self._attempt(lambda: bool(self._connection.execute(query).fetchall()), default=False)
+
+    def try_again(self) -> None:
+        """Open the database anew if the disk failed, hold back room if it was full."""
+        if self._folder is None:
+            return
+        if not self.writable and takes_files(self._folder):
+            self._reopen()
+        if self.writable and (self._rest.rows or self._rest.open):
+            self._attempt(lambda: self._put_back(self._connection), default=None)
+            self._replaced = True
+        if self.full and self._ballast is not None:
+            self.checkpoint()
+            self._ballast.make()
 
     def close(self) -> None:
         """Close the database; its log goes into the file."""
@@ -151,33 +205,19 @@ class OutboxFile:
             self._lock = None
 
     def _commit(self, rows: Sequence[StoredRow], gone: Sequence[int], *, durable: bool) -> bool:
+        if self._standing_in:
+            return False
         self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-        with self._transaction():
-            self._insert(rows)
+        with transaction(self._connection):
+            insert(self._connection, rows)
             keys = [(key,) for key in gone]
             self._connection.executemany("DELETE FROM rows WHERE key = ?", keys)
-            for record in self._pending_open:
-                self._note_open(record)
+            for told in self._pending_open.values():
+                note_open(self._connection, told.record)
         return True
 
-    def _insert(self, rows: Iterable[StoredRow]) -> None:
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [_values(row) for row in rows],
-        )
-
-    def _note_open(self, record: Alert | Event) -> None:
-        if record.phase == "end":
-            self._connection.execute("DELETE FROM open WHERE id = ?", (record.id,))
-            return
-        kind = "alert" if isinstance(record, Alert) else "event"
-        self._connection.execute(
-            "INSERT OR REPLACE INTO open VALUES (?, ?, ?)",
-            (record.id, kind, msgspec.json.encode(record)),
-        )
-
     def _commit_set_aside(self, message: Message) -> bool:
-        with self._transaction():
+        with transaction(self._connection):
             self._connection.execute(
                 "INSERT INTO set_aside (topic, payload) VALUES (?, ?)",
                 (message.topic, message.payload),
@@ -188,205 +228,153 @@ class OutboxFile:
             )
         return True
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        finally:
-            # A failed COMMIT, too, may leave the transaction open.
-            if self._connection.in_transaction:
-                self._connection.rollback()
-
     def _select(self, query: str, values: tuple[object, ...]) -> list[StoredRow]:
         return self._attempt(
-            lambda: [_row(found) for found in self._connection.execute(query, values)], default=[]
+            lambda: [to_row(found) for found in self._connection.execute(query, values)], default=[]
         )
 
     def _attempt(self, action: Callable[[], T], default: T) -> T:
         """Do it; after damage with a new database, and not at all where the disk refuses."""
-        try:
-            return action()
-        except sqlite3.DatabaseError as error:
-            if _is_damage(error):
-                self._replace()
+        damaged = False
+        while True:
+            try:
                 return action()
-            if isinstance(error, sqlite3.OperationalError):
-                return default
-            raise
+            except sqlite3.DatabaseError as error:
+                if is_damage(error) and not damaged:
+                    damaged = True
+                    self._replace(error)
+                elif _is_full(error):
+                    if not self._give_up_ballast():
+                        return default
+                elif isinstance(error, sqlite3.OperationalError) or is_damage(error):
+                    self._fail(error)
+                    return default
+                else:
+                    raise
 
-    def _open(self) -> sqlite3.Connection:
-        try:
-            return self._opened()
-        except sqlite3.DatabaseError as error:
-            if not _is_damage(error) or self._folder is None:
-                raise StoreError(
-                    f"{self._folder}/{_NAME}: {error}",
-                    hint="Make the folder writable for the agent, or set `state_dir` elsewhere.",
-                ) from error
-        return self._begin_anew()
+    def _give_up_ballast(self) -> bool:
+        if self._ballast is None or not self._ballast.give_up():
+            return False
+        with contextlib.suppress(sqlite3.DatabaseError):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return True
 
-    def _opened(self) -> sqlite3.Connection:
-        path = ":memory:" if self._folder is None else str(self._folder / _NAME)
-        # Opened by whoever starts the worker, then used by the worker's thread alone.
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        try:
-            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA journal_size_limit=4194304")
-            if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-                raise _damage("quick_check failed")
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                connection.executescript(_SCHEMA)
-                connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-            elif version != SCHEMA_VERSION:
-                raise _damage(f"schema {version}, this agent writes {SCHEMA_VERSION}")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except BaseException:
-            connection.close()
-            raise
+    def _fail(self, error: Exception) -> None:
+        if self.writable:
+            _log.warning("%s/%s: %s", self._folder, _NAME, error)
+        self.writable = False
+
+    def _first_connection(self) -> sqlite3.Connection:
+        if self._folder is None:
+            return open_database(":memory:")
+        connection = self._opened_or_anew()
+        if connection is None and self._ballast is not None and self._ballast.give_up():
+            # On a full disk not even the files beside the database can be made.
+            connection = self._opened_or_anew()
+        if connection is None:
+            self._never_opened = True
+            return self._stand_in()
+        self._restored = read_open(connection)
         return connection
 
-    def _replace(self) -> None:
+    def _opened_or_anew(self) -> sqlite3.Connection | None:
+        """The database of the folder, set aside if it has to be; None where the disk refuses.
+
+        One that can be read but not written is better than none: `writable` then says so.
+        """
+        assert self._folder is not None
+        path = self._folder / _NAME
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            try:
+                connection = open_database(path)
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+                self._set_database_aside(path, error)
+                connection = open_database(path)
+        except (sqlite3.DatabaseError, OSError) as error:
+            self._fail(error)
+            return None
+        if not self._is_usable(connection):
+            connection.close()
+            return None
+        return connection
+
+    def _is_usable(self, connection: sqlite3.Connection) -> bool:
+        """Whether it can be read at least; `writable` says whether it can be written."""
+        try:
+            self._put_back(connection)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.DatabaseError as error:
+            if not _is_full(error):
+                self._fail(error)
+                return _is_read_only(error)
+            if self._ballast is not None and self._ballast.give_up():
+                return self._is_usable(connection)
+        self.writable = True
+        return True
+
+    def _put_back(self, connection: sqlite3.Connection) -> None:
+        """Write what was salvaged; it is kept until there is a database that takes it."""
+        # Also where there is nothing to be written: a transaction shows whether it could be.
+        with transaction(connection):
+            insert(connection, self._rest.rows)
+            for record in self._rest.open:
+                note_open(connection, record)
+        self._rest = Salvaged()
+
+    def _set_database_aside(self, path: Path, error: Exception) -> None:
+        moved = move_aside(path)
+        self.damaged += 1
+        self._rest = salvage(moved)
+        count = len(self._rest.rows)
+        _log.warning("%s: %s; moved to %s, %d rows recovered", path, error, moved.parent, count)
+
+    def _replace(self, error: Exception) -> None:
+        """Out of damage that a statement met: set aside, begin anew."""
+        assert self._folder is not None
         self._connection.close()
-        self._connection = self._begin_anew()
+        try:
+            self._set_database_aside(self._folder / _NAME, error)
+        except OSError as refused:
+            self._fail(refused)
+        self._connection = self._opened_or_anew() or self._stand_in()
         self._replaced = True
 
-    def _begin_anew(self) -> sqlite3.Connection:
-        self.damaged += 1
-        rows: list[StoredRow] = []
-        if self._folder is not None:
-            rows = _salvage(_move_aside(self._folder))
-        connection = self._connection = self._opened()
-        with self._transaction():
-            self._insert(rows)
-        return connection
+    def _stand_in(self) -> sqlite3.Connection:
+        self._standing_in = True
+        self.writable = False
+        return open_database(":memory:")
 
-    def _read_open(self) -> list[Alert | Event]:
-        found = self._connection.execute("SELECT kind, record FROM open ORDER BY rowid").fetchall()
-        return [_record(kind, record) for kind, record in found]
-
-
-def _locked(folder: Path) -> int | None:
-    """The descriptor that keeps the folder ours; the kernel lets go of it when the process dies."""
-    try:
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError:
-        # Where this cannot be written, nothing can: `writable` tells it.
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock)
-        raise StoreError(
-            f"{folder}: is in use by another agent",
-            hint="Stop that one first, or give this one a `state_dir` of its own.",
-        ) from error
-    except OSError:
-        # Some network file systems have no locks: two agents there are not told apart.
-        os.close(lock)
-        return None
-    return lock
+    def _reopen(self) -> None:
+        # Closed first: a connection that goes away removes the log by its name, whosever it is.
+        self._connection.close()
+        self._standing_in = False
+        connection = self._opened_or_anew()
+        if connection is not None and self._never_opened:
+            try:
+                self._restored += taken_over(connection)
+                self._never_opened = False
+            except sqlite3.DatabaseError as error:
+                self._fail(error)
+                connection.close()
+                connection = None
+        self._connection = connection or self._stand_in()
+        self._replaced = True
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"{folder}: {error.strerror}",
-            hint="Make the folder for the agent, or set `state_dir` to one that it may write.",
-        ) from error
+class _Told(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that is not noted in the database yet."""
+
+    first_n: int
+    """Of the first of its messages that is not noted."""
+    record: Alert | Event
 
 
-def _move_aside(folder: Path) -> Path:
-    """Move the database with its log; only the newest damaged ones are kept."""
-    aside = folder / "set-aside"
-    aside.mkdir(exist_ok=True)
-    earlier = sorted(aside.iterdir())
-    for old in earlier[: max(0, len(earlier) - KEPT_DAMAGED_FILES + 1)]:
-        shutil.rmtree(old)
-    number = int(earlier[-1].name) + 1 if earlier else 1
-    target = aside / f"{number:06d}"
-    target.mkdir()
-    for suffix in ("", "-wal", "-shm"):
-        source = folder / (_NAME + suffix)
-        if source.exists():
-            source.rename(target / source.name)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    return target / _NAME
+def _is_full(error: sqlite3.DatabaseError) -> bool:
+    return getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL")
 
 
-def _salvage(path: Path) -> list[StoredRow]:
-    """What can still be read of a damaged database, up to its first error."""
-    rows: list[StoredRow] = []
-    with contextlib.suppress(sqlite3.DatabaseError):
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        try:
-            query = f"SELECT {_COLUMNS} FROM rows ORDER BY key"  # noqa: S608 # a constant
-            for found in connection.execute(query):
-                row = _row(found)
-                if row.intact:
-                    rows.append(row)
-        finally:
-            connection.close()
-    return rows
-
-
-def _record(kind: str, record: bytes) -> Alert | Event:
-    if kind == "alert":
-        return msgspec.json.decode(record, type=Alert)
-    return msgspec.json.decode(record, type=Event)
-
-
-def _values(row: StoredRow) -> tuple[object, ...]:
-    message = row.message
-    return (
-        row.key,
-        _PRIORITY[message.kind],
-        message.id,
-        message.kind,
-        message.topic,
-        message.payload,
-        message.qos,
-        message.retain,
-        row.added_ns,
-        _crc(message),
-    )
-
-
-def _row(found: tuple[int, str, Kind, str, bytes, int, int, int, int]) -> StoredRow:
-    key, message_id, kind, topic, payload, qos, retain, added_ns, crc = found
-    message = Message(
-        id=message_id,
-        kind=kind,
-        topic=topic,
-        payload=payload,
-        qos=1 if qos else 0,
-        retain=bool(retain),
-    )
-    return StoredRow(key=key, message=message, added_ns=added_ns, intact=_crc(message) == crc)
-
-
-def _crc(message: Message) -> int:
-    # A damaged database may hand out text for a blob.
-    text = f"{message.id} {message.kind} {message.topic} ".encode()
-    payload = message.payload if isinstance(message.payload, bytes) else b""
-    return zlib.crc32(payload, zlib.crc32(text))
-
-
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    # Errors of Python's own module, such as a closed connection, have no name.
-    return getattr(error, "sqlite_errorname", "").startswith(_DAMAGE)
-
-
-def _damage(text: str) -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError(text)
-    error.sqlite_errorname = "SQLITE_CORRUPT"
-    return error
+def _is_read_only(error: sqlite3.DatabaseError) -> bool:
+    return getattr(error, "sqlite_errorname", "").startswith("SQLITE_READONLY")

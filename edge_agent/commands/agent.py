@@ -185,6 +185,8 @@ class Agent:
         if now_ns - self._kept_house_ns >= HOUSEKEEPING_S * 1e9:
             self._kept_house_ns = now_ns
             self._outbox.turn()
+            # A disk that comes back late tells only now what an earlier start left open.
+            self._end_what_was_left_open()
             self._report()
         self._service.turned()
 
@@ -235,6 +237,8 @@ class Agent:
             found.append("outbox_set_aside")
         if not self._outbox.writable:
             found.append("outbox_unwritable")
+        if self._outbox.disk_full:
+            found.append("disk_full")
         # While it lasts, each report finds that more was dropped since the one before.
         if self._dropping or sum(self._outbox.dropped.values()) > self._dropped:
             found.append("outbox_dropping")

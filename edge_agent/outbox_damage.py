@@ -1,0 +1,121 @@
+"""What to do with a damaged database: move it aside, and read of it what can be read."""
+
+import contextlib
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import msgspec
+
+from edge_agent.outbox_rows import COLUMNS, PRIORITY, StoredRow, to_record, to_row
+from edge_agent.records import Alert, Event
+
+KEPT_DAMAGED_FILES = 3
+SALVAGED_SPAN = 1_000_000
+SALVAGE_TRIES = 2000
+"""How many ranges of keys are tried; a damaged page costs some twenty."""
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+
+
+class Salvaged(msgspec.Struct, frozen=True, kw_only=True):
+    """What could still be read."""
+
+    rows: tuple[StoredRow, ...] = ()
+    open: tuple[Alert | Event, ...] = ()
+
+
+def is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Whether the database itself is broken, and not the disk or the moment."""
+    # Errors of Python's own module, such as a closed connection, have no name.
+    return getattr(error, "sqlite_errorname", "").startswith(_DAMAGE)
+
+
+def damage(text: str) -> sqlite3.DatabaseError:
+    """An error as SQLite raises it, for what only we can see."""
+    error = sqlite3.DatabaseError(text)
+    error.sqlite_errorname = "SQLITE_CORRUPT"
+    return error
+
+
+def move_aside(database: Path) -> Path:
+    """Move the database with its log; only the newest damaged ones are kept.
+
+    Returns:
+        Where the database is now.
+    """
+    folder = database.parent
+    aside = folder / "set-aside"
+    aside.mkdir(exist_ok=True)
+    earlier = sorted(aside.iterdir())
+    for old in earlier[: max(0, len(earlier) - KEPT_DAMAGED_FILES + 1)]:
+        shutil.rmtree(old)
+    number = int(earlier[-1].name) + 1 if earlier else 1
+    target = aside / f"{number:06d}"
+    target.mkdir()
+    for suffix in ("", "-wal", "-shm"):
+        source = folder / (database.name + suffix)
+        if source.exists():
+            source.rename(target / source.name)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return target / database.name
+
+
+def salvage(path: Path) -> Salvaged:
+    """What can still be read of a damaged database: all rows but those of the damaged pages."""
+    rows: dict[int, StoredRow] = {}
+    found_open: list[Alert | Event] = []
+    with contextlib.suppress(sqlite3.DatabaseError):
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        connection.text_factory = lambda text: text.decode(errors="replace")
+        try:
+            _read_rows(connection, rows)
+            query = "SELECT kind, record FROM open ORDER BY rowid"
+            with contextlib.suppress(sqlite3.DatabaseError, msgspec.MsgspecError, TypeError):
+                for kind, record in connection.execute(query):
+                    found_open.append(to_record(kind, record))
+        finally:
+            connection.close()
+    return Salvaged(rows=tuple(rows[key] for key in sorted(rows)), open=tuple(found_open))
+
+
+def _read_rows(connection: sqlite3.Connection, rows: dict[int, StoredRow]) -> None:
+    """From both ends up to an error, then what lies between, by halves."""
+    everything = (-(2**63), 2**63 - 1)
+    if _read_range(connection, *everything, "ASC", rows):
+        return
+    low = max(rows, default=everything[0])
+    _read_range(connection, *everything, "DESC", rows)
+    high = min((key for key in rows if key > low), default=everything[1])
+    # Keys are given one by one, so where one end is not known the other tells about where it is.
+    low, high = max(low, high - SALVAGED_SPAN), min(high, low + SALVAGED_SPAN)
+    spans = [(low + 1, high - 1)]
+    for _ in range(SALVAGE_TRIES):
+        if not spans:
+            break
+        low, high = spans.pop()
+        if low <= high and not _read_range(connection, low, high, "ASC", rows) and low < high:
+            middle = (low + high) // 2
+            spans += [(low, middle), (middle + 1, high)]
+
+
+def _read_range(
+    connection: sqlite3.Connection, low: int, high: int, order: str, rows: dict[int, StoredRow]
+) -> bool:
+    """Read rows by their keys; returns whether there was no error."""
+    query = (
+        f"SELECT {COLUMNS} FROM rows WHERE key BETWEEN ? AND ? "  # noqa: S608 # constants
+        f"ORDER BY key {order}"
+    )
+    try:
+        for values in connection.execute(query, (low, high)):
+            row = to_row(values)
+            if row.intact and row.message.kind in PRIORITY:
+                rows[row.key] = row
+    except sqlite3.DatabaseError:
+        return False
+    return True
