@@ -71,17 +71,27 @@ def student(name: str, labels: int, activation: networks.Activation, values: int
 
 
 def lesson_loss(
-    labels: int, activation: networks.Activation, scores_weight: float, values_weight: float
+    labels: int,
+    activation: networks.Activation,
+    scores_weight: float,
+    values_weight: float,
+    smoothing: float = 0.0,
 ) -> train.LossFunction:
-    """Cross-entropy of the scores and mean square error of the values; NaN targets are left out."""
+    """Cross-entropy of the scores and mean square error of the values; NaN targets are left out.
+
+    Sigmoid targets are smoothed as Keras does: towards one half, by this share.
+    """
 
     def _lesson(wanted: tf.Tensor, given: tf.Tensor) -> tf.Tensor:
         known = tf.math.is_finite(wanted)
         wanted = tf.where(known, wanted, 0.0)
         scores = tf.clip_by_value(given[:, :labels], 1e-6, 1 - 1e-6)
-        surprise = -wanted[:, :labels] * tf.math.log(scores)
+        sure = wanted[:, :labels]
         if activation == "sigmoid":
-            surprise -= (1 - wanted[:, :labels]) * tf.math.log(1 - scores)
+            sure = sure * (1 - smoothing) + smoothing / 2
+        surprise = -sure * tf.math.log(scores)
+        if activation == "sigmoid":
+            surprise -= (1 - sure) * tf.math.log(1 - scores)
         surprise = tf.where(known[:, :labels], surprise, 0.0)
         reduce = tf.reduce_mean if activation == "sigmoid" else tf.reduce_sum
         away = tf.where(known[:, labels:], given[:, labels:] - wanted[:, labels:], 0.0)

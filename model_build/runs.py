@@ -134,7 +134,7 @@ def _taught(
         lambda: distil.passed_on(
             school.network, distil.student(name, labels, "sigmoid", distil.COMPONENTS)
         ),
-        distil.lesson_loss(labels, "sigmoid", 1.0, plans.VALUES_WEIGHT),
+        distil.lesson_loss(labels, "sigmoid", 1.0, plans.VALUES_WEIGHT, plan.label_smoothing),
         school.frontend,
         lambda rng, own: mixer.training(rng, own, told=told),
         plan,

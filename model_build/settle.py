@@ -32,7 +32,7 @@ _SHARED, _OWN = 0.5, 1.0
 _WIDEST = 16.0
 
 # A short average: a long one would hold much of the weights that rounding did not shape.
-PLAN = train.Plan(epochs=8, peak_rate=5e-4, weight_decay=0.0, average=0.98)
+PLAN = train.Plan(epochs=5, peak_rate=5e-4, weight_decay=0.0, average=0.98)
 
 
 def settled(
