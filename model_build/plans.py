@@ -2,8 +2,8 @@
 
 from model_build import train
 
-# Keeps the logits of certain answers near 4.6, so that their int8 steps stay small, and scores of what
-# is not there above the step of 1/256, below which they would all be equal.
+# Keeps the logits of certain answers near 4.6, so that their int8 steps stay small, and the scores
+# of what is not there above the step of 1/256, below which they would all be equal.
 _SMOOTHING = 0.02
 PLANS = {
     "dnn": train.Plan(epochs=20, batch=128),
