@@ -32,7 +32,7 @@ state_dir: {folder}/state
 """
 JACK = "/dev/shm/jack_db-"
 """Names of ports, which PortAudio's Debian build opens through JACK's library at every start."""
-STATE = {"lock", "outbox.db", "outbox.db-wal", "outbox.db-shm", "outbox.db-journal"}
+STATE = {"lock", "ballast", "outbox.db", "outbox.db-wal", "outbox.db-shm", "outbox.db-journal"}
 SOUND_S = 20.0
 CHUNK_BYTES = 24_000
 
