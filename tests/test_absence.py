@@ -22,7 +22,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 def made(folder: Path, monkeypatch: pytest.MonkeyPatch, max_bytes: int) -> World:
     found = World(folder, seed=3, max_bytes=max_bytes)
     monkeypatch.setattr("edge_agent.mqtt.Connection", found.broker.connection)
-    monkeypatch.setattr("edge_agent.health._pss_mb", lambda: None)
+    monkeypatch.setattr("edge_agent.machine._megabytes", lambda *_: None)
     return found
 
 

@@ -87,7 +87,7 @@ def test_a_month_of_faults_loses_no_alert_and_no_level_uncounted(
 ) -> None:
     world = World(tmp_path, SEED, max_bytes=MAX_BYTES)
     monkeypatch.setattr("edge_agent.mqtt.Connection", world.broker.connection)
-    monkeypatch.setattr("edge_agent.health._pss_mb", lambda: None)
+    monkeypatch.setattr("edge_agent.machine._megabytes", lambda *_: None)
     fate = Fate(world)
     while fate.steps_left > 0:
         world.live(fate.steps_left, fate.step, period_s=PERIOD_S)

@@ -250,7 +250,7 @@ def test_the_whole_agent_tells_of_the_full_disk_and_delivers_what_it_kept(
 ) -> None:
     world = World(disk / "state", 5, max_bytes=PLENTY, share=0.1)
     monkeypatch.setattr("edge_agent.mqtt.Connection", world.broker.connection)
-    monkeypatch.setattr("edge_agent.health._pss_mb", lambda: None)
+    monkeypatch.setattr("edge_agent.machine._megabytes", lambda *_: None)
     steps = 0
 
     def step() -> bool:
