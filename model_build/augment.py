@@ -19,7 +19,7 @@ Power: TypeAlias = npt.NDArray[np.float32]
 
 # A patch counts as the sound's when it is at most this far below the clip's loudest patch: dogs
 # pause between barks, and a pause is no bark.
-_PAUSE_DB = 18.0
+PAUSE_DB = 18.0
 _TRIES = 4
 
 
@@ -79,7 +79,7 @@ class Drawer:
             peak = self._peaks[first + at : first + min(at + self._patch, last - first)].max()
             if peak > best_peak:
                 best, best_peak = at, peak
-            if peak > loudest - _PAUSE_DB:
+            if peak > loudest - PAUSE_DB:
                 break
         return to_power(rows[best : best + self._patch].astype(np.float32), self._floor), best
 

@@ -75,20 +75,14 @@ def lesson_loss(
     activation: networks.Activation,
     scores_weight: float,
     values_weight: float,
-    smoothing: float = 0.0,
 ) -> train.LossFunction:
-    """Cross-entropy of the scores and mean square error of the values; NaN targets are left out.
-
-    Sigmoid targets are smoothed as Keras does: towards one half, by this share.
-    """
+    """Cross-entropy of the scores and mean square error of the values; NaN targets are left out."""
 
     def _lesson(wanted: tf.Tensor, given: tf.Tensor) -> tf.Tensor:
         known = tf.math.is_finite(wanted)
         wanted = tf.where(known, wanted, 0.0)
         scores = tf.clip_by_value(given[:, :labels], 1e-6, 1 - 1e-6)
         sure = wanted[:, :labels]
-        if activation == "sigmoid":
-            sure = sure * (1 - smoothing) + smoothing / 2
         surprise = -sure * tf.math.log(scores)
         if activation == "sigmoid":
             surprise -= (1 - sure) * tf.math.log(1 - scores)

@@ -17,7 +17,9 @@ from edge_agent.modelfile import Metric
 from edge_agent.records import Samples
 from model_build import bundles, features, fold_results, networks, parity, runs, street, train
 from model_build import quantise as conversion
+from model_build.augment import PAUSE_DB
 from model_build.datasets import Clip
+from model_build.features import Halves, Indices
 from model_build.metrics import average_precision, macro
 from model_build.taxonomy import STREET
 
@@ -127,15 +129,16 @@ def _held_out(
     settings: FrontendSettings,
     cache: Path,
 ) -> parity.HeldOut:
-    """Patches spread evenly over the test's recordings, with the float network's scores."""
+    """Patches spread evenly over what is heard of the test's recordings, with the float scores.
+
+    Pauses are left out, as in training: where no label is to be heard, none is the top one.
+    """
     levels = msgspec.structs.replace(settings, kind="logmel", mean=(0.0,), std=(1.0,))
     cached = features.patches(clips, data, levels, cache)
+    peaks = cached.rows.max(axis=(1, 2))
+    bounds = zip(cached.starts[:-1], cached.starts[1:], strict=True)
     rows = np.concatenate(
-        [
-            np.unique(np.linspace(first, last - 1, _HELD_OUT_PER_CLIP).astype(np.int64))
-            for first, last in zip(cached.starts[:-1], cached.starts[1:], strict=True)
-            if last > first
-        ]
+        [_spread(first + _loud(peaks[first:last])) for first, last in bounds if last > first]
     )
     owners = cached.owners()[rows]
     inputs = from_levels(cached.rows[rows].astype(np.float32), settings)
@@ -147,6 +150,16 @@ def _held_out(
         targets=np.eye(len(street.LABELS), dtype=bool)[answers],
         clips=owners,
     )
+
+
+def _loud(peaks: Halves) -> Indices:
+    """Which patches of a clip are not a pause in it."""
+    return np.flatnonzero(peaks > peaks.max() - PAUSE_DB)
+
+
+def _spread(rows: Indices) -> Indices:
+    """At most `_HELD_OUT_PER_CLIP` of the rows, from the first to the last."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, _HELD_OUT_PER_CLIP).astype(np.int64))]
 
 
 def _street_metrics(

@@ -68,11 +68,13 @@ def train_street(
     plan = plans.PLANS[name] if yamnet_file is None else plans.TAUGHT
     # A run without a teacher must not be taken up by one with.
     state = place if yamnet_file is None else place / "taught"
-    school = None
+    school, sounds = None, corpus.train
     if yamnet_file is not None:
         # UrbanSound8K's school, so that one serves both: it leaves out the street's test as well.
         school = attended(name, tasks.URBANSOUND8K, data, settings, yamnet_file, cache, seed)
-    mixer = street.Mixer(corpus.train, data, settings, cache)
+        # Sets without recordings' names, of which the teacher's ear found what is judged elsewhere.
+        sounds = street.with_more(sounds, school.patches.clips)
+    mixer = street.Mixer(sounds, data, settings, cache)
     if school is None:
         own = train.standardised(settings, mixer.training, seed)
         model = train.fit(
@@ -86,7 +88,7 @@ def train_street(
         )
     else:
         own = school.frontend
-        model = _taught(name, school, corpus.train, mixer, data, cache, plan, seed, state)
+        model = _taught(name, school, sounds, mixer, data, cache, plan, seed, state)
     calibration, _ = mixer.training(np.random.default_rng([seed, 2**28]), own, _CALIBRATION)
     np.savez(place / "float.npz", *model.get_weights())
     if networks.NETWORKS[name].settles:
@@ -134,7 +136,7 @@ def _taught(
         lambda: distil.passed_on(
             school.network, distil.student(name, labels, "sigmoid", distil.COMPONENTS)
         ),
-        distil.lesson_loss(labels, "sigmoid", 1.0, plans.VALUES_WEIGHT, plan.label_smoothing),
+        distil.lesson_loss(labels, "sigmoid", 1.0, plans.VALUES_WEIGHT),
         school.frontend,
         lambda rng, own: mixer.training(rng, own, told=told),
         plan,

@@ -157,6 +157,17 @@ def _sounds(clips: tuple[Clip, ...], side: str) -> Sounds:
     )
 
 
+def with_more(sounds: Sounds, clips: Sequence[Clip]) -> Sounds:
+    """The sounds, and the events among clips of sets that are no part of the corpus."""
+    more: dict[str, list[Clip]] = {label: [] for label in LABELS}
+    for clip in clips:
+        what, label = meaning(clip.origin, clip.label)
+        if clip.origin not in SETS and what == "event" and label is not None:
+            more[label].append(clip)
+    both = zip(sounds.events, more.values(), strict=True)
+    return msgspec.structs.replace(sounds, events=tuple((*of, *new) for of, new in both))
+
+
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What a teacher says of the clips of a `Mixer`, patch by patch, in the order of its clips."""
 

@@ -8,7 +8,9 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-Set: TypeAlias = Literal["urbansound8k", "esc50", "esc50_clean", "ambient", "speech", "music"]
+Set: TypeAlias = Literal[
+    "urbansound8k", "esc50", "esc50_clean", "ambient", "speech", "music", "sesa", "babycry"
+]
 
 
 class Sound(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,12 +59,20 @@ STREET: tuple[Sound, ...] = (
     Sound(
         id="gun_shot",
         title="Gunshot",
-        sources=(("urbansound8k", "gun_shot"),),
+        sources=(("urbansound8k", "gun_shot"), ("sesa", "gunshot")),
         impulsive=True,
     ),
     Sound(id="jackhammer", title="Jackhammer", sources=(("urbansound8k", "jackhammer"),)),
-    Sound(id="siren", title="Siren", sources=(("urbansound8k", "siren"), *_esc("siren"))),
-    Sound(id="street_music", title="Street music", sources=(("urbansound8k", "street_music"),)),
+    Sound(
+        id="siren",
+        title="Siren",
+        sources=(("urbansound8k", "siren"), *_esc("siren"), ("sesa", "siren")),
+    ),
+    Sound(
+        id="street_music",
+        title="Street music",
+        sources=(("urbansound8k", "street_music"), ("music", "music")),
+    ),
     Sound(
         id="glass_breaking",
         title="Glass breaking",
@@ -70,7 +80,11 @@ STREET: tuple[Sound, ...] = (
         impulsive=True,
     ),
     Sound(id="alarm", title="Alarm", sources=_esc("clock_alarm")),
-    Sound(id="crying_baby", title="Crying baby", sources=_esc("crying_baby")),
+    Sound(
+        id="crying_baby",
+        title="Crying baby",
+        sources=(*_esc("crying_baby"), ("babycry", "crying_baby")),
+    ),
     Sound(id="speech", title="Speech", sources=(("speech", "speech"),)),
 )
 

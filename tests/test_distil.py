@@ -30,14 +30,6 @@ def test_a_lesson_is_cross_entropy_and_the_square_of_what_is_missing() -> None:
     assert loss(wanted, GIVEN, "sigmoid") == pytest.approx(surprise + 4 / 4, rel=1e-5)
 
 
-def test_smoothed_targets_ask_for_what_keras_asks_for() -> None:
-    wanted, given = GIVEN[:LABELS][::-1], GIVEN[:LABELS]
-    asked = distil.lesson_loss(LABELS, "sigmoid", 1.0, 0.0, 0.1)
-    rows = (tf.constant([[*row, *[0.0] * VALUES]], tf.float32) for row in (wanted, given))
-    keras_asks = keras.losses.BinaryCrossentropy(label_smoothing=0.1)
-    assert float(asked(*rows)[0]) == pytest.approx(float(keras_asks([wanted], [given])), rel=1e-5)
-
-
 def test_what_is_not_known_is_not_asked_for() -> None:
     nothing = [float("nan")] * (LABELS + VALUES)
     assert loss(nothing, GIVEN, "sigmoid") == 0

@@ -8,7 +8,7 @@ import soundfile
 
 from edge_agent.config import FrontendSettings
 from model_build.datasets import Clip
-from model_build.street import LABELS, Mixer, Sounds, Told
+from model_build.street import LABELS, Mixer, Sounds, Told, with_more
 
 SETTINGS = FrontendSettings(kind="logmel")
 VALUES = 3
@@ -78,3 +78,16 @@ def test_values_are_asked_for_where_one_event_is_heard_alone(mixer: Mixer, told:
 def test_the_nearest_patch_is_found(told: Told, frame: int, row: int) -> None:
     # Frames begin 3.2 before the clip, patches are 12 apart: 3.2, 15.2, 27.2.
     assert told.row(1, frame) == row
+
+
+def test_sets_beside_the_corpus_add_their_events_and_nothing_else() -> None:
+    def made(origin: str, label: str) -> Clip:
+        return Clip(path=f"{origin}/{label}.wav", label=label, origin=origin, group=label)
+
+    sounds = Sounds(events=((),) * len(LABELS), beds=(), distractors=())
+    shot, wail = made("sesa", "gunshot"), made("sesa", "siren")
+    others = made("sesa", "casual"), made("esc50", "siren"), made("esc50", "rain")
+    more = with_more(sounds, (shot, wail, *others))
+    found = {label: of for label, of in zip(LABELS, more.events, strict=True) if of}
+    assert found == {"gun_shot": (shot,), "siren": (wail,)}
+    assert (more.beds, more.distractors) == ((), ())

@@ -37,6 +37,8 @@ def test_the_ten_classes_stand_in_the_sets_own_order() -> None:
         ("esc50", "clapping", ("distractor", None)),
         ("ambient", "wind", ("bed", None)),
         ("ambient", "street", ("unsuitable", None)),
+        ("sesa", "gunshot", ("event", "gun_shot")),
+        ("sesa", "casual", ("unsuitable", None)),
         ("ambient_eval", "wind", ("unsuitable", None)),
     ],
 )
