@@ -17,7 +17,7 @@ import threading
 from pathlib import Path
 from typing import Any, Protocol
 
-from edge_agent.capture import cards, wire
+from edge_agent.capture import alsa, cards, wire
 from edge_agent.clock import SystemClock
 
 _BLOCKS_PER_S = 4
@@ -119,6 +119,7 @@ def run(pipe: int, name: str, channels: int, rate: int, root: Path) -> int:
     except (LookupError, ValueError) as error:
         _say(str(error))
         return wire.EXIT_MISSING
+    lean = place is not None and alsa.leave_out_plugins()
     try:
         import sounddevice
     except OSError as error:
@@ -129,6 +130,8 @@ def run(pipe: int, name: str, channels: int, rate: int, root: Path) -> int:
     if place is not None:
         device = cards.number(place, [str(found["name"]) for found in sounddevice.query_devices()])
         if device is None:
+            if lean:
+                _again_with_plugins()
             return _not_offered(place, root)
     try:
         stream = sounddevice.RawInputStream(
@@ -152,6 +155,12 @@ def run(pipe: int, name: str, channels: int, rate: int, root: Path) -> int:
     except BrokenPipeError:
         return 0
     return wire.EXIT_STOPPED
+
+
+def _again_with_plugins() -> None:
+    """Become the same child again, whose ALSA reads all that the system has configured."""
+    os.environ[alsa.PATH] = str(alsa.SYSTEM)
+    os.execv(sys.executable, sys.orig_argv)  # noqa: S606 # it is this very program
 
 
 def _not_offered(place: cards.Place, root: Path) -> int:
