@@ -213,8 +213,14 @@ class Outbox:
 
     def health(self) -> OutboxHealth:
         """What waits and what was lost; the age of an earlier start's rows counts from this one."""
+        stored = {}
+        if self._backlog > 0:
+            stored = self._file.count_by_kind(skip=self._memory.keys() | set(self._gone))
         return OutboxHealth(
             rows=len(self),
+            waiting={
+                kind: sum(1 for _ in self._memory.of(kind)) + stored.get(kind, 0) for kind in QUEUED
+            },
             bytes=self._memory.bytes + self._backlog_bytes,
             oldest_s=round(self._oldest_s(), 1),
             dropped=dict(self._dropped),

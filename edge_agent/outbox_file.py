@@ -32,8 +32,8 @@ from edge_agent.outbox_database import (
     taken_over,
     transaction,
 )
-from edge_agent.outbox_rows import COLUMNS, StoredRow, to_row
-from edge_agent.records import Alert, Event, Message
+from edge_agent.outbox_rows import COLUMNS, PRIORITY, StoredRow, to_row
+from edge_agent.records import Alert, Event, Kind, Message
 from edge_agent.statefolder import lock_folder, make_folder, takes_files
 
 T = TypeVar("T")
@@ -158,6 +158,20 @@ class OutboxFile:
         found = self._attempt(lambda: self._connection.execute(query).fetchall(), default=nothing)
         sizes = [size for key, size in found if key not in skip]
         return len(sizes), sum(sizes)
+
+    def count_by_kind(self, skip: Collection[int]) -> dict[Kind, int]:
+        """How many rows of each kind there are, those with the keys of `skip` left out."""
+        # By the index alone: the rows themselves may be as much as the cap allows.
+        query = (
+            "SELECT priority, count(*) FROM rows "
+            "WHERE key NOT IN (SELECT value FROM json_each(?)) GROUP BY priority"
+        )
+        keys, nothing = json.dumps(list(skip)), list[tuple[int, int]]()
+        found = self._attempt(
+            lambda: self._connection.execute(query, (keys,)).fetchall(), default=nothing
+        )
+        counts = dict(found)
+        return {kind: counts.get(priority, 0) for kind, priority in PRIORITY.items()}
 
     def last_key(self) -> int:
         """The highest key in use, 0 for none."""

@@ -158,6 +158,8 @@ class OutboxHealth(msgspec.Struct, frozen=True, kw_only=True):
     """What waits on the device, and what was dropped."""
 
     rows: int
+    waiting: dict[str, int]
+    """By kind: alert, event, level."""
     bytes: int
     oldest_s: float
     dropped: dict[str, int]

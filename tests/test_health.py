@@ -55,7 +55,7 @@ def report(monitor: Monitor) -> Health:
     return monitor.report(
         monitor.faults([]),
         [],
-        OutboxHealth(rows=0, bytes=0, oldest_s=0.0, dropped={}, set_aside=0),
+        OutboxHealth(rows=0, waiting={}, bytes=0, oldest_s=0.0, dropped={}, set_aside=0),
         MqttHealth(version=None, connects=0, last_error=None, window=20, unheard=0),
     )
 

@@ -43,7 +43,12 @@ _HEALTH = Health(
     last_ack_s=1.0,
     capture=(CaptureHealth(microphone="mic", overflows=0, gaps_s=0.0, bad_samples=0, restarts=0),),
     outbox=OutboxHealth(
-        rows=3, bytes=1840, oldest_s=0.8, dropped={"alert": 0, "event": 0, "level": 0}, set_aside=0
+        rows=3,
+        waiting={"alert": 1, "event": 0, "level": 2},
+        bytes=1840,
+        oldest_s=0.8,
+        dropped={"alert": 0, "event": 0, "level": 0},
+        set_aside=0,
     ),
     mqtt=MqttHealth(version="5", connects=2, last_error=None, window=20, unheard=0),
     clock=ClockHealth(steps=1, last_step_s=3600.2, last_step_age_s=86100.0),

@@ -12,6 +12,7 @@ import pytest
 from edge_agent.clock import SimulatedClock
 from edge_agent.errors import StoreError
 from edge_agent.outbox import FRESH_S, Outbox
+from edge_agent.outbox_memory import QUEUED
 from edge_agent.records import Message
 from tests.sample_records import alert, encoder, ended, event, level_messages, stamp
 
@@ -45,6 +46,34 @@ def test_a_row_stays_until_it_is_acknowledged(tmp_path: Path) -> None:
     (again,) = outbox.take(10, 10)
     outbox.acknowledge(again.key)
     assert (len(outbox), outbox.empty()) == (0, True)
+
+
+def test_health_counts_what_waits_by_class_wherever_it_lies(tmp_path: Path) -> None:
+    clock = SimulatedClock()
+    outbox = opened(tmp_path, clock)
+    outbox.add(an_alert())
+    queued = Counter(message.kind for message in an_alert() if message.kind in QUEUED)
+    for message in level_messages(5):
+        outbox.add([message])
+    waits = {"alert": 0, "event": 0, "level": 5} | queued
+    assert outbox.health().waiting == waits
+    clock.wait(2 * FRESH_S)
+    outbox.turn()
+    outbox.turn()
+    rows = outbox.take(100, 100)
+    assert outbox.health().waiting == waits
+    for row in rows:
+        if row.message.kind == "alert":
+            outbox.acknowledge(row.key)
+            waits["alert"] -= 1
+        else:
+            outbox.give_back(row.key)
+    outbox.add(level_messages(1))
+    waits["level"] += 1
+    assert outbox.health().waiting == waits
+    outbox.flush()
+    again = opened(crashed(tmp_path, tmp_path.parent / f"{tmp_path.name}-crashed")).health()
+    assert (again.waiting, again.rows) == (waits, sum(waits.values()))
 
 
 def test_a_level_acknowledged_before_its_batch_never_touches_the_disk(tmp_path: Path) -> None:

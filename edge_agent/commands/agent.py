@@ -22,8 +22,8 @@ from edge_agent.notify import Service
 from edge_agent.outbox import Outbox
 from edge_agent.records import Alert, Block, CaptureHealth, EndReason, Event, Record, Stamp
 
-TURN_S = 0.1
-"""The longest wait of a turn, so the longest that an acknowledgement lies about."""
+TURN_S = 0.3
+"""The longest wait of a turn: longer than a block, since each turn costs what a message does."""
 HOUSEKEEPING_S = 1.0
 STOP_DRAIN_S = 1.0
 """What a stop leaves for the last rows; with the farewell's two seconds it ends within five."""
