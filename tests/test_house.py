@@ -86,6 +86,14 @@ def test_the_capture_child_loads_neither_numpy_nor_msgspec() -> None:
     assert not loaded & {"numpy", "msgspec", "soxr", "paho", "yaml"}
 
 
+def test_the_service_starts_its_microphones_before_it_loads_what_takes_long() -> None:
+    code = "import sys, edge_agent.cli, edge_agent.commands.run\nprint(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(run.stdout.split())
+    assert "edge_agent.capture.process" in loaded
+    assert not loaded & {"numpy", "paho", "sqlite3", "ai_edge_litert", "soxr"}
+
+
 def installed(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """The command of the plain, not editable install that scripts/test makes."""
     command = ROOT / ".venv-demo" / "bin" / "edge-agent"

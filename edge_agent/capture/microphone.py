@@ -46,6 +46,7 @@ class MicrophoneSource:
         settings: Which device, how opened, which channel.
         clock: Stamps the blocks and times the restarts.
         root: Where `sys` and `proc` are, by which the device's name is looked up.
+        child: Its capture process, if one runs already.
         patient: Wait for a device that cannot be opened, too, instead of raising.
     """
 
@@ -56,6 +57,7 @@ class MicrophoneSource:
         clock: Clock,
         root: Path = ROOT,
         *,
+        child: Child | None = None,
         patient: bool = False,
     ) -> None:
         self._name = name
@@ -79,7 +81,7 @@ class MicrophoneSource:
         self._logged_ns = 0
         self._again_ns = 0
         self._closed = False
-        self._child = self._start()
+        self._child = child or self._start()
 
     @property
     def ended(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Protocol
 from edge_agent.capture.files import RecordingSource
 from edge_agent.capture.microphone import MicrophoneSource
 from edge_agent.capture.pcm import PcmSource
+from edge_agent.capture.process import Child
 from edge_agent.clock import Clock
 from edge_agent.config import MicrophoneConfig
 from edge_agent.errors import AudioError
@@ -46,7 +47,13 @@ class Source(Protocol):
 
 
 def open_source(
-    name: str, settings: MicrophoneConfig, clock: Clock, folder: Path, *, patient: bool = False
+    name: str,
+    settings: MicrophoneConfig,
+    clock: Clock,
+    folder: Path,
+    *,
+    child: Child | None = None,
+    patient: bool = False,
 ) -> Source:
     """The source that a microphone's settings describe.
 
@@ -55,13 +62,14 @@ def open_source(
         settings: Its settings.
         clock: Stamps and paces the blocks.
         folder: Where a relative `path` is looked for: beside the configuration.
+        child: A sound card's capture process, if it runs already.
         patient: Wait for a sound card that cannot be opened, instead of raising at the first read.
 
     Raises:
         AudioError: The recording cannot be read, or stdin is closed.
     """
     if settings.kind == "device":
-        return MicrophoneSource(name, settings, clock, patient=patient)
+        return MicrophoneSource(name, settings, clock, child=child, patient=patient)
     return _KINDS[settings.kind](name, settings, clock, folder)
 
 

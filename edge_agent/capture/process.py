@@ -33,7 +33,8 @@ class Child:
 
     def __init__(self, settings: MicrophoneConfig, clock: Clock, root: Path = ROOT) -> None:
         self._clock = clock
-        self._started_ns = self._heard_ns = clock.monotonic_ns()
+        self._started_ns = clock.monotonic_ns()
+        self._heard_ns: int | None = None
         self._splitter = wire.Splitter()
         self._words = b""
         self.heard = False
@@ -73,6 +74,9 @@ class Child:
 
     def read(self, timeout_s: float) -> list[tuple[wire.Header, bytes]]:
         """Blocks that arrived, waiting at most `timeout_s` for something to happen."""
+        if self._heard_ns is None:
+            # It is only now that somebody listens.
+            self._heard_ns = self._clock.monotonic_ns()
         blocks: list[tuple[wire.Header, bytes]] = []
         wait_s = min(timeout_s, max(0.0, SILENT_S - self.silent_s()) + 0.01)
         for key, _ in self._selector.select(wait_s):
@@ -103,8 +107,9 @@ class Child:
         return self._process.pid
 
     def silent_s(self) -> float:
-        """Seconds since its last block, or since its start."""
-        return (self._clock.monotonic_ns() - self._heard_ns) / _NS
+        """Seconds since its last block, or since it was first listened to."""
+        heard_ns = self._heard_ns
+        return 0.0 if heard_ns is None else (self._clock.monotonic_ns() - heard_ns) / _NS
 
     def age_s(self) -> float:
         """Seconds since its start."""

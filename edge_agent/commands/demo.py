@@ -27,8 +27,8 @@ from edge_agent.capture.open import Source, open_source
 from edge_agent.classifier import Classifier
 from edge_agent.clock import SystemClock
 from edge_agent.commands.agent import Agent
+from edge_agent.commands.device import client_id
 from edge_agent.commands.loopback import HOST, LoopbackBroker, Subscriber
-from edge_agent.commands.run import client_id
 from edge_agent.commands.scene import LAP_S, SceneSound, SceneSource, sounds
 from edge_agent.commands.timeline import resting_line
 from edge_agent.commands.verdict import Heard, judge

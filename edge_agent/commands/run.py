@@ -3,54 +3,18 @@
 import faulthandler
 import logging
 import os
-import platform
-import random
-import secrets
 import signal
 import sys
 import threading
-from contextlib import closing
+from contextlib import suppress
 from pathlib import Path
 
-from edge_agent import bundle as bundles
 from edge_agent import configfile
-from edge_agent.bundle import Bundle
-from edge_agent.capture.open import open_source
-from edge_agent.classifier import Classifier
+from edge_agent.capture.process import Child
 from edge_agent.clock import Clock, SystemClock
-from edge_agent.commands.agent import Agent
-from edge_agent.commands.device import check_name, client_id, with_paths
+from edge_agent.commands.device import check_name
 from edge_agent.config import Config
-from edge_agent.configfile import LoadedConfig
-from edge_agent.health import Monitor
-from edge_agent.ids import Ids
-from edge_agent.machine import hardware
-from edge_agent.messages import About, Encoder
-from edge_agent.mqtt import MqttOutput
-from edge_agent.notify import Service, Supervisor, take_supervisor
-from edge_agent.outbox import Outbox
-from edge_agent.payloads import MicrophoneInfo
-from edge_agent.pipeline import Classifies, Pipeline
-from edge_agent.records import Samples
-
-__all__ = ["Agent", "about", "check_name", "client_id", "run"]
-
-
-class _Noticed:
-    """A classifier that tells the monitor of each answer."""
-
-    def __init__(self, classifier: Classifies, monitor: Monitor) -> None:
-        self._classifier = classifier
-        self._monitor = monitor
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return self._classifier.labels
-
-    def scores(self, features: Samples) -> Samples:
-        scores = self._classifier.scores(features)
-        self._monitor.inference()
-        return scores
+from edge_agent.notify import take_supervisor
 
 
 def run(config_path: Path) -> int:
@@ -73,68 +37,20 @@ def run(config_path: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     clock = SystemClock()
-    bundle = bundles.load(configfile.find(loaded.config.model.path, loaded.path.parent))
-    state_dir = loaded.path.parent / loaded.config.state_dir
-    max_bytes = round(loaded.config.outbox.max_mb * 1e6)
-    with closing(Outbox(state_dir, clock, max_bytes=max_bytes)) as outbox:
-        _agent(loaded, bundle, outbox, state_dir, clock, supervisor).run(stop)
+    children = _children(loaded.config, clock)
+    # Only now: numpy, runtime and MQTT take as long to come as a microphone to its first sound.
+    from edge_agent.commands.service import serve
+
+    serve(loaded, children, clock, supervisor, stop)
     return 0
 
 
-def about(config: Config, bundle: Bundle, config_sha256: str, started_ns: int) -> About:
-    """What `info` tells."""
-    return About(
-        config_sha256=config_sha256,
-        labels=tuple(label.id for label in bundle.labels),
-        microphones=tuple(
-            MicrophoneInfo(name=name, device=mic.path or mic.device, rate=mic.rate)
-            for name, mic in config.microphones.items()
-        ),
-        indicators=config.levels.indicators,
-        calibrations={},
-        hardware=hardware(),
-        os=platform.platform(),
-        python=platform.python_version(),
-        started_ns=started_ns,
-    )
-
-
-def _agent(
-    loaded: LoadedConfig,
-    bundle: Bundle,
-    outbox: Outbox,
-    state_dir: Path,
-    clock: Clock,
-    supervisor: Supervisor,
-) -> Agent:
-    config = loaded.config
-    seed = secrets.randbits(64)
-    ids = Ids(seed, boot=f"{seed:016x}")
-    encoder = Encoder(
-        config.site, config.mqtt.root, config.alerts, bundle.name, bundle.model_sha256, ids.boot
-    )
-    monitor = Monitor(clock, config.microphones, state_dir, bundle.model_sha256, loaded.sha256)
-    output = MqttOutput(
-        with_paths(config.mqtt, loaded),
-        client_id(config),
-        encoder.will(),
-        clock,
-        random.Random(secrets.randbits(64)),  # noqa: S311 # it spreads waits, it hides nothing
-    )
-    classifier = _Noticed(Classifier(bundle), monitor)
-    pipelines = {name: Pipeline(config, bundle, classifier, ids.new) for name in config.microphones}
-    sources = {
-        name: open_source(name, settings, clock, loaded.path.parent, patient=True)
-        for name, settings in config.microphones.items()
-    }
-    return Agent(
-        sources,
-        pipelines,
-        encoder,
-        outbox,
-        output,
-        clock,
-        monitor,
-        about=about(config, bundle, loaded.sha256, clock.utc_ns()),
-        service=Service(clock, sources, supervisor),
-    )
+def _children(config: Config, clock: Clock) -> dict[str, Child]:
+    """The capture processes, by microphone; they end with this one."""
+    children = {}
+    for name, settings in config.microphones.items():
+        if settings.kind == "device":
+            # What cannot be started now is tried again where microphones are watched.
+            with suppress(OSError):
+                children[name] = Child(settings, clock)
+    return children

@@ -92,6 +92,27 @@ def test_a_service_waits_for_its_microphone_and_for_its_return(
             plug_in()
 
 
+def test_a_service_that_refuses_its_model_leaves_no_capture_process(
+    server: None, tmp_path: Path
+) -> None:
+    config = tmp_path / "agent.yaml"
+    text = _CONFIG.format(device="mic0", port=1, folder=tmp_path)
+    config.write_text(f"{text}model: {{path: {tmp_path}/nowhere}}\n")
+    trace = tmp_path / "trace"
+    tracing = ["strace", "-f", "-e", "trace=execve", "-s", "256", "-o", str(trace)]
+    command = [sys.executable, "-m", "edge_agent", "run", "--config", str(config)]
+    done = subprocess.run(
+        [*tracing, *command], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("edge-agent: ")
+    (child,) = [
+        line for line in trace.read_text().splitlines() if '"edge_agent.capture.child"' in line
+    ]
+    pid = int(child.split()[0])
+    assert f"{pid} +++ killed by SIGKILL +++" in trace.read_text()
+
+
 def test_the_demo_says_at_once_that_there_is_no_such_microphone(
     server: None, tmp_path: Path
 ) -> None:

@@ -1,0 +1,133 @@
+"""The agent of `edge-agent run`, put together."""
+
+import platform
+import random
+import secrets
+import threading
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from edge_agent import bundle as bundles
+from edge_agent import configfile
+from edge_agent.bundle import Bundle
+from edge_agent.capture.open import open_source
+from edge_agent.capture.process import Child
+from edge_agent.classifier import Classifier
+from edge_agent.clock import Clock
+from edge_agent.commands.agent import Agent
+from edge_agent.commands.device import client_id, with_paths
+from edge_agent.config import Config
+from edge_agent.configfile import LoadedConfig
+from edge_agent.health import Monitor
+from edge_agent.ids import Ids
+from edge_agent.machine import hardware
+from edge_agent.messages import About, Encoder
+from edge_agent.mqtt import MqttOutput
+from edge_agent.notify import Service, Supervisor
+from edge_agent.outbox import Outbox
+from edge_agent.payloads import MicrophoneInfo
+from edge_agent.pipeline import Classifies, Pipeline
+from edge_agent.records import Samples
+
+
+class _Noticed:
+    """A classifier that tells the monitor of each answer."""
+
+    def __init__(self, classifier: Classifies, monitor: Monitor) -> None:
+        self._classifier = classifier
+        self._monitor = monitor
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self._classifier.labels
+
+    def scores(self, features: Samples) -> Samples:
+        scores = self._classifier.scores(features)
+        self._monitor.inference()
+        return scores
+
+
+def serve(
+    loaded: LoadedConfig,
+    children: Mapping[str, Child],
+    clock: Clock,
+    supervisor: Supervisor,
+    stop: threading.Event,
+) -> None:
+    """Listen and deliver until `stop` is set, or until a recording's end.
+
+    Args:
+        loaded: The configuration, and where it stands.
+        children: Capture processes that run already, by microphone.
+        clock: Of everything.
+        supervisor: Who is told how it goes.
+        stop: Ends it.
+    """
+    bundle = bundles.load(configfile.find(loaded.config.model.path, loaded.path.parent))
+    state_dir = loaded.path.parent / loaded.config.state_dir
+    max_bytes = round(loaded.config.outbox.max_mb * 1e6)
+    with closing(Outbox(state_dir, clock, max_bytes=max_bytes)) as outbox:
+        _agent(loaded, children, bundle, outbox, state_dir, clock, supervisor).run(stop)
+
+
+def _about(config: Config, bundle: Bundle, config_sha256: str, started_ns: int) -> About:
+    """What `info` tells."""
+    return About(
+        config_sha256=config_sha256,
+        labels=tuple(label.id for label in bundle.labels),
+        microphones=tuple(
+            MicrophoneInfo(name=name, device=mic.path or mic.device, rate=mic.rate)
+            for name, mic in config.microphones.items()
+        ),
+        indicators=config.levels.indicators,
+        calibrations={},
+        hardware=hardware(),
+        os=platform.platform(),
+        python=platform.python_version(),
+        started_ns=started_ns,
+    )
+
+
+def _agent(
+    loaded: LoadedConfig,
+    children: Mapping[str, Child],
+    bundle: Bundle,
+    outbox: Outbox,
+    state_dir: Path,
+    clock: Clock,
+    supervisor: Supervisor,
+) -> Agent:
+    config = loaded.config
+    seed = secrets.randbits(64)
+    ids = Ids(seed, boot=f"{seed:016x}")
+    encoder = Encoder(
+        config.site, config.mqtt.root, config.alerts, bundle.name, bundle.model_sha256, ids.boot
+    )
+    monitor = Monitor(clock, config.microphones, state_dir, bundle.model_sha256, loaded.sha256)
+    output = MqttOutput(
+        with_paths(config.mqtt, loaded),
+        client_id(config),
+        encoder.will(),
+        clock,
+        random.Random(secrets.randbits(64)),  # noqa: S311 # it spreads waits, it hides nothing
+    )
+    classifier = _Noticed(Classifier(bundle), monitor)
+    pipelines = {name: Pipeline(config, bundle, classifier, ids.new) for name in config.microphones}
+    sources = {
+        name: open_source(
+            name, settings, clock, loaded.path.parent, child=children.get(name), patient=True
+        )
+        for name, settings in config.microphones.items()
+    }
+    return Agent(
+        sources,
+        pipelines,
+        encoder,
+        outbox,
+        output,
+        clock,
+        monitor,
+        about=_about(config, bundle, loaded.sha256, clock.utc_ns()),
+        service=Service(clock, sources, supervisor),
+    )
