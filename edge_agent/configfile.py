@@ -12,6 +12,8 @@ import json
 import math
 import re
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeAlias, TypeVar, Union, get_args, get_origin
 
@@ -50,6 +52,14 @@ class LoadedConfig(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     sha256: str
     """Of the file's bytes, in hex."""
+    places: dict[str, str]
+    """File, line and column of each key in it, like `alerts.loud.labels`."""
+
+    def place(self, key: str) -> str:
+        """Where the setting stands; where it is left out, what it would be part of."""
+        while key and key not in self.places:
+            key = key.rpartition(".")[0]
+        return self.places[key] if key else str(self.path)
 
 
 def load(path: Path) -> LoadedConfig:
@@ -65,11 +75,27 @@ def load(path: Path) -> LoadedConfig:
         config = Config() if root is None or _is_null(root) else reader.struct(root, Config, ())
     except RecursionError as error:
         raise ConfigError(f"{path}: is nested too deeply", hint=_AGAIN) from error
-    return LoadedConfig(config=config, path=path, sha256=hashlib.sha256(data).hexdigest())
+    return LoadedConfig(
+        config=config,
+        path=path,
+        sha256=hashlib.sha256(data).hexdigest(),
+        places=reader.places,
+    )
 
 
-def find(text: str, beside: Path | None) -> Path:
-    """The file or folder that a setting names.
+@contextmanager
+def placed(loaded: LoadedConfig | None) -> Iterator[None]:
+    """What is refused in here for a setting tells where it stands; None: in no file."""
+    try:
+        yield
+    except ConfigError as error:
+        if loaded is None or error.key is None:
+            raise
+        raise ConfigError(f"{loaded.place(error.key)}: {error.message}", hint=error.hint) from error
+
+
+def find_model(text: str, beside: Path | None) -> Path:
+    """The folder that `model.path` names.
 
     Args:
         text: A path; a relative one is looked for beside the configuration, then among what is
@@ -90,6 +116,7 @@ def find(text: str, beside: Path | None) -> Path:
     raise ConfigError(
         f"{text}: there is no {looked}",
         hint="Give a full path, or one relative to the folder of the configuration.",
+        key="model.path",
     )
 
 
@@ -103,6 +130,7 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.places: dict[str, str] = {}
 
     def compose(self, text: str) -> yaml.Node | None:
         """The tree of nodes of a text, None for an empty one."""
@@ -190,6 +218,7 @@ class _Reader:
                     "Keep one of the two.",
                 )
             seen[key] = line
+            self.places[".".join((*keys, key))] = self._place(key_node.start_mark)
             entries.append((key, key_node, value_node))
         return entries
 

@@ -19,7 +19,17 @@ class EarshotError(Exception):
 
 
 class ConfigError(EarshotError):
-    """A setting is missing, unknown, of the wrong type or out of range."""
+    """A setting is missing, unknown, of the wrong type or out of range.
+
+    Args:
+        message: What was wrong and where.
+        hint: What is allowed, or what to do.
+        key: The setting, like `alerts.loud.labels`, where the message lacks its file and line.
+    """
+
+    def __init__(self, message: str, *, hint: str, key: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.key = key
 
 
 class AudioError(EarshotError):

@@ -307,11 +307,13 @@ def _event_rule(label: Label, override: LabelConfig | None) -> EventRule:
         raise ConfigError(
             f"events.labels.{label.id}: off {rule.off} is above on {rule.on}",
             hint="Set `off` to at most `on`; what you leave out is taken from the model.",
+            key=f"events.labels.{label.id}",
         )
     if rule.n > rule.m:
         raise ConfigError(
             f"events.labels.{label.id}: n {rule.n} is above m {rule.m}",
             hint="Set `n` to at most `m`; what you leave out is taken from the model.",
+            key=f"events.labels.{label.id}",
         )
     return rule
 
@@ -328,4 +330,5 @@ def _check_rules(config: Config, bundle: Bundle) -> None:
                 raise ConfigError(
                     f"{place}: the model {bundle.name} has no label {label!r}",
                     hint=f"Its labels are {', '.join(sorted(known))}.",
+                    key=place,
                 )

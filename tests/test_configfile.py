@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edge_agent import resources
 from edge_agent.config import AlertConfig, Config, MicrophoneConfig, TlsConfig
-from edge_agent.configfile import find, load
+from edge_agent.configfile import find_model, load, placed
 from edge_agent.errors import ConfigError
 
 BASE = resources.root() / "firmware_configs" / "base.yaml"
@@ -238,15 +238,15 @@ def test_a_path_is_looked_for_beside_the_file_and_then_among_what_is_shipped(
     tmp_path: Path,
 ) -> None:
     shipped = resources.root() / "firmware_configs"
-    assert find("firmware_configs", tmp_path / "site.yaml") == shipped
+    assert find_model("firmware_configs", tmp_path / "site.yaml") == shipped
     own = tmp_path / "firmware_configs"
     own.mkdir()
-    assert find("firmware_configs", tmp_path / "site.yaml") == own
-    assert find("firmware_configs", tmp_path) == own
-    assert find("firmware_configs", None) == shipped
-    assert find(str(own), None) == own
+    assert find_model("firmware_configs", tmp_path / "site.yaml") == own
+    assert find_model("firmware_configs", tmp_path) == own
+    assert find_model("firmware_configs", None) == shipped
+    assert find_model(str(own), None) == own
     with pytest.raises(ConfigError, match=r"nowhere: there is no .*nowhere nor .*nowhere"):
-        find("nowhere", tmp_path)
+        find_model("nowhere", tmp_path)
 
 
 def yaml_examples(page: Path) -> list[str]:
@@ -295,3 +295,22 @@ def test_nothing_lasts_longer_than_a_day(tmp_path: Path, text: str, key: str, al
     with pytest.raises(ConfigError, match=f": {re.escape(key)}: found ") as caught:
         load(written(tmp_path, text))
     assert allowed in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [
+        ("alerts.loud.labels", "site.yaml:3:5"),
+        ("alerts.loud.severity", "site.yaml:2:3"),
+        ("site.device", "site.yaml"),
+        (None, None),
+    ],
+)
+def test_what_is_refused_later_is_told_with_its_place(
+    tmp_path: Path, key: str | None, place: str | None
+) -> None:
+    loaded = load(written(tmp_path, "alerts:\n  loud:\n    labels: [siren]\n"))
+    with pytest.raises(ConfigError) as refused, placed(loaded):
+        raise ConfigError("it is wrong", hint="Mend it.", key=key)
+    expected = "it is wrong" if place is None else f"{tmp_path}/{place}: it is wrong"
+    assert (refused.value.message, refused.value.hint) == (expected, "Mend it.")

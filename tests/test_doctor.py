@@ -96,7 +96,9 @@ def test_without_a_configuration_nothing_is_at_fault(tmp_path: Path) -> None:
 def test_labels_that_the_model_lacks_are_a_fault_of_it(tmp_path: Path) -> None:
     config = put(tmp_path, "agent.yaml", "alerts: {a: {labels: [unicorn]}}\nstate_dir: .\n")
     found = of(doctored("--config", str(config), code=1), "model")
-    assert "has no label 'unicorn'" in found.found
+    assert (
+        "agent.yaml:1:14: alerts.a.labels: the model street has no label 'unicorn'" in found.found
+    )
 
 
 def test_a_check_that_hangs_or_fails_does_not_stop_the_next() -> None:

@@ -76,7 +76,8 @@ def demo(
     _require_extra()
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(message)s")
     loaded = configfile.load(config_path or resources.root() / "firmware_configs" / "demo.yaml")
-    bundle = bundles.load(configfile.find(loaded.config.model.path, loaded.path))
+    with configfile.placed(loaded):
+        bundle = bundles.load(configfile.find_model(loaded.config.model.path, loaded.path))
     with ExitStack() as stack:
         broker = stack.enter_context(LoopbackBroker())
         config = _on_loopback(loaded.config, broker.port)
@@ -103,7 +104,7 @@ class _Worker:
         self, config: Config, loaded: LoadedConfig, bundle: Bundle, source: Source, seed: int
     ) -> None:
         self._config = config
-        self._sha256 = loaded.sha256
+        self._loaded = loaded
         self._bundle = bundle
         self._classifier = Classifier(bundle)
         self._source = source
@@ -134,7 +135,8 @@ class _Worker:
         )
         rng = random.Random(self._seed)  # noqa: S311 # it spreads waits, it hides nothing
         output = MqttOutput(config.mqtt, client_id(config), encoder.will(), clock, rng)
-        pipeline = Pipeline(config, bundle, self._classifier, ids.new)
+        with configfile.placed(self._loaded):
+            pipeline = Pipeline(config, bundle, self._classifier, ids.new)
         for rule in pipeline.resting:
             print(resting_line(rule), file=sys.stderr)
         return Agent(
@@ -149,7 +151,7 @@ class _Worker:
                 {name: config.microphones[name]},
                 folder,
                 bundle.model_sha256,
-                self._sha256,
+                self._loaded.sha256,
             ),
         )
 

@@ -25,6 +25,7 @@ def check_name(config: Config) -> None:
             f"site.device: 'local' at the broker {config.mqtt.host}: two devices of one name "
             "would throw each other out",
             hint="Give the device a name of its own: `site: {device: ear-0042}`.",
+            key="site.device",
         )
 
 

@@ -18,7 +18,7 @@ from edge_agent.commands.device import check_name, with_paths
 from edge_agent.commands.finding import Finding, fault, ok, refused, there, warning
 from edge_agent.commands.install import PASSWORD_PATH
 from edge_agent.config import MqttConfig
-from edge_agent.configfile import LoadedConfig
+from edge_agent.configfile import LoadedConfig, placed
 from edge_agent.connection import (
     Accepted,
     Answered,
@@ -59,7 +59,8 @@ def broker(loaded: LoadedConfig | None) -> Finding:
         todo = "Name the device's configuration with --config."
         return warning("broker", "not asked: no configuration names one", todo)
     try:
-        check_name(loaded.config)
+        with placed(loaded):
+            check_name(loaded.config)
     except ConfigError as error:
         return refused("broker", error)
     mqtt = with_paths(loaded.config.mqtt, loaded)

@@ -12,7 +12,7 @@ from edge_agent.classifier import Classifier
 from edge_agent.clock import SystemClock
 from edge_agent.commands.finding import Finding, fault, ok, refused, warning
 from edge_agent.config import Config, LevelsConfig, MicrophoneConfig
-from edge_agent.configfile import LoadedConfig, find
+from edge_agent.configfile import LoadedConfig, find_model, placed
 from edge_agent.errors import AudioError, DeviceBusyError, DeviceError
 from edge_agent.ids import Ids
 from edge_agent.levels import Levels
@@ -28,9 +28,10 @@ _ACTIVE = "sudo systemctl stop earshot-agent"
 def model(loaded: LoadedConfig | None) -> Finding:
     """The bundle with its certificate and golden vectors, and the rules that name its labels."""
     config = loaded.config if loaded else Config()
-    bundle = bundles.load(find(config.model.path, loaded.path if loaded else None))
-    classifier = Classifier(bundle)
-    Pipeline(config, bundle, classifier, Ids(0).new)
+    with placed(loaded):
+        bundle = bundles.load(find_model(config.model.path, loaded.path if loaded else None))
+        classifier = Classifier(bundle)
+        Pipeline(config, bundle, classifier, Ids(0).new)
     certified = "thresholds certified" if bundle.thresholds else "thresholds not certified"
     return ok(
         "model",

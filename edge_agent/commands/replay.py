@@ -13,7 +13,7 @@ from edge_agent.clock import SimulatedClock
 from edge_agent.commands.explain import JsonExplanation, TextExplanation
 from edge_agent.commands.timeline import resting_line, timeline_line
 from edge_agent.config import Config
-from edge_agent.configfile import find
+from edge_agent.configfile import find_model, placed
 from edge_agent.configfile import load as load_config
 from edge_agent.errors import AudioError
 from edge_agent.ids import Ids
@@ -43,8 +43,10 @@ def replay(
     Raises:
         EarshotError: The configuration or the model cannot be used.
     """
-    config = load_config(config_path).config if config_path else Config()
-    bundle = load_bundle(find(config.model.path, config_path))
+    loaded = load_config(config_path) if config_path else None
+    config = loaded.config if loaded else Config()
+    with placed(loaded):
+        bundle = load_bundle(find_model(config.model.path, config_path))
     classifier = Classifier(bundle)
     failures: list[AudioError] = []
     for position, path in enumerate(files):
@@ -52,7 +54,8 @@ def replay(
             print(path)
         ids = Ids(seed, position)
         explanation = _explanation(path, as_json=as_json) if explain else None
-        pipeline = Pipeline(config, bundle, classifier, ids.new, observe=explanation)
+        with placed(loaded):
+            pipeline = Pipeline(config, bundle, classifier, ids.new, observe=explanation)
         if position == 0:
             for rule in pipeline.resting:
                 print(resting_line(rule), file=sys.stderr)

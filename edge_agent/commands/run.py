@@ -32,7 +32,8 @@ def run(config_path: Path) -> int:
         # systemd's watchdog ends a worker that hangs by SIGABRT: the log then says where it hung.
         faulthandler.enable()
     loaded = configfile.load(config_path)
-    check_name(loaded.config)
+    with configfile.placed(loaded):
+        check_name(loaded.config)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -64,7 +64,8 @@ def serve(
         supervisor: Who is told how it goes.
         stop: Ends it.
     """
-    bundle = bundles.load(configfile.find(loaded.config.model.path, loaded.path.parent))
+    with configfile.placed(loaded):
+        bundle = bundles.load(configfile.find_model(loaded.config.model.path, loaded.path))
     state_dir = loaded.path.parent / loaded.config.state_dir
     max_bytes = round(loaded.config.outbox.max_mb * 1e6)
     with closing(Outbox(state_dir, clock, max_bytes=max_bytes)) as outbox:
@@ -113,7 +114,10 @@ def _agent(
         random.Random(secrets.randbits(64)),  # noqa: S311 # it spreads waits, it hides nothing
     )
     classifier = _Noticed(Classifier(bundle), monitor)
-    pipelines = {name: Pipeline(config, bundle, classifier, ids.new) for name in config.microphones}
+    with configfile.placed(loaded):
+        pipelines = {
+            name: Pipeline(config, bundle, classifier, ids.new) for name in config.microphones
+        }
     sources = {
         name: open_source(
             name, settings, clock, loaded.path.parent, child=children.get(name), patient=True

@@ -172,6 +172,7 @@ def test_the_default_name_is_refused_at_a_broker_elsewhere(tmp_path: Path) -> No
     command = [sys.executable, "-m", "edge_agent", "run", "--config", str(config)]
     ended = subprocess.run(command, check=False, capture_output=True, text=True)
     assert ended.returncode == 2
+    assert f"{config}: site.device: 'local' at the broker" in ended.stderr
     assert "two devices of one name would throw each other out" in ended.stderr
     assert "site: {device: ear-0042}" in ended.stderr
 
