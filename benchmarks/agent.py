@@ -1,11 +1,13 @@
 """What the running agent costs: CPU and memory with its capture process, start to first decision.
 
-    python -m benchmarks.agent [--seconds N] [--quick] [--alsa system|plain] [--json]
+    python -m benchmarks.agent [--seconds N] [--quick] [--alsa plain|system] [--json]
 
 The whole of it, in real time: PulseAudio's pipe-source, fed in chunks of 250 ms, the capture
 process, levels, classifier, outbox, and a mosquitto. Neither PulseAudio nor the broker nor what
-feeds them is counted. All run on one core, from modules that are compiled already. Goals are
-printed beside the figures; a busy machine misses them, and that is no failure.
+feeds them is counted. All run on one core, from modules that are compiled already. ALSA's
+configuration is `plain`, as the capture process gives it to itself for a card, plus the one PCM
+that leads to PulseAudio; `system` adds what packages add. Goals are printed beside the figures; a
+busy machine misses them, and that is no failure.
 """
 
 import argparse
@@ -79,7 +81,7 @@ def main() -> int:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=60)
-    parser.add_argument("--alsa", choices=("system", "plain"), default="system")
+    parser.add_argument("--alsa", choices=("plain", "system"), default="plain")
     parser.add_argument("--quick", action="store_true", help="twenty seconds")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
