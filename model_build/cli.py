@@ -221,7 +221,7 @@ def evaluate(
 @click.argument("model", type=click.Path(path_type=Path))
 @_DATA
 @click.option(
-    "--budget-per-day",
+    "--false-alarms-per-day",
     type=click.FloatRange(0, 1e6, min_open=True),
     default=10.0,
     show_default=True,
@@ -252,7 +252,7 @@ def certify(
     what the figures mean.
 
     \b
-    model-build certify models/street --data ../shared/data --budget-per-day 10
+    model-build certify models/street --data ../shared/data --false-alarms-per-day 10
     """
     _require("certify", "scipy", "sed_scores_eval", *(["matplotlib"] if plots else []))
     from model_build import certify as judge
@@ -264,7 +264,7 @@ def certify(
         budget_per_day=budget_per_day,
         seed=seed,
         ambient=ambient,
-        command=f"model-build certify {model.name} --budget-per-day {budget_per_day:g} "
+        command=f"model-build certify {model.name} --false-alarms-per-day {budget_per_day:g} "
         f"--seed {seed}" + (f" --ambient {ambient.name}" if ambient else ""),
         write=not dry_run,
     )

@@ -226,7 +226,15 @@ def test_the_command_prints_figures_and_writes_pictures(
     bundle: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("model_build.certify.PLAN", PLAN)
-    arguments = ["certify", str(bundle), "--data", str(data), "--dry-run", "--budget-per-day", "3"]
+    arguments = [
+        "certify",
+        str(bundle),
+        "--data",
+        str(data),
+        "--dry-run",
+        "--false-alarms-per-day",
+        "3",
+    ]
     before = (bundle / "model.json").read_bytes()
     shown = CliRunner().invoke(cli, [*arguments, "--plots", str(tmp_path / "plots")])
     assert shown.exit_code == 0, shown.output
@@ -239,7 +247,7 @@ def test_the_command_prints_figures_and_writes_pictures(
 
 @pytest.mark.parametrize("budget", ["0", "-1", "many"])
 def test_a_budget_that_is_none_is_refused(budget: str, tmp_path: Path) -> None:
-    arguments = ["certify", "model", "--data", str(tmp_path), "--budget-per-day", budget]
+    arguments = ["certify", "model", "--data", str(tmp_path), "--false-alarms-per-day", budget]
     assert CliRunner().invoke(cli, arguments).exit_code == 2
 
 
