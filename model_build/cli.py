@@ -222,6 +222,7 @@ def evaluate(
 @_DATA
 @click.option(
     "--false-alarms-per-day",
+    "budget_per_day",
     type=click.FloatRange(0, 1e6, min_open=True),
     default=10.0,
     show_default=True,
