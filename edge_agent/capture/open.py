@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from edge_agent.capture.files import RecordingSource
 from edge_agent.capture.microphone import MicrophoneSource
 from edge_agent.capture.pcm import PcmSource
 from edge_agent.capture.process import Child
@@ -74,6 +73,9 @@ def open_source(
 
 
 def _file(name: str, settings: MicrophoneConfig, clock: Clock, folder: Path) -> Source:
+    # Its library costs a megabyte and a half, which a microphone does not need.
+    from edge_agent.capture.files import RecordingSource
+
     return RecordingSource(name, folder / (settings.path or ""), start_ns=0, clock=clock)
 
 
