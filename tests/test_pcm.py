@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -99,6 +100,31 @@ def test_a_quiet_pipe_is_waited_for_no_longer_than_the_timeout(pipe: Pipe) -> No
     # The lower limit is the request; the upper one leaves a loaded machine its time.
     assert 0.19e9 < clock.monotonic_ns() - begun_ns < 2e9
     assert not stream.ended
+
+
+def test_a_file_that_is_poured_in_is_heard_at_the_pace_of_time_and_whole(pipe: Pipe) -> None:
+    seconds = 4
+    data = np.tile(NOISE, 7)[: seconds * 48_000].tobytes()
+    writer = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=pipe.writing)
+    pipe.end()
+    inlet = writer.stdin
+    assert inlet is not None
+    pouring = threading.Thread(target=lambda: (inlet.write(data), inlet.close()))
+    pouring.start()
+    stream, clock = source(pipe), SystemClock()
+    begun_ns = clock.monotonic_ns()
+    blocks = []
+    while not stream.ended:
+        block = stream.read(0.1)
+        if block is not None:
+            blocks.append((block, clock.monotonic_ns() - begun_ns))
+    pouring.join()
+    writer.wait()
+    assert sum(len(block.samples) for block, _ in blocks) == seconds * 48_000
+    for block, heard_ns in blocks:
+        # A pipe and a read are ahead by another second at most.
+        assert (block.first / 48_000 - heard_ns / 1e9) < 2.0
+    assert blocks[-1][1] > (seconds - 2) * 1e9
 
 
 def test_the_end_of_the_stream_is_the_end(pipe: Pipe) -> None:

@@ -18,6 +18,10 @@ _BLOCK_SAMPLES = _RATE // 4
 _NS = 1_000_000_000
 _FULL_SCALE = np.float32(32768.0)
 _READ_BYTES = 65536
+# What comes faster than time is no microphone, and waits: a reader's buffer may be this far ahead,
+# and a converter's clock this much too fast.
+_AHEAD_S = 1.0
+_FAST = 1.001
 
 
 class PcmSource:
@@ -43,6 +47,7 @@ class PcmSource:
         self._bytes = b""
         self._samples = np.empty(0, np.float32)
         self._first = 0
+        self._begun_ns: int | None = None
         self._arrived_ns = 0
         self._input_ended = False
 
@@ -68,10 +73,16 @@ class PcmSource:
         """
         deadline_ns = self._clock.monotonic_ns() + round(timeout_s * _NS)
         while len(self._samples) < _BLOCK_SAMPLES and not self._input_ended:
-            left_s = (deadline_ns - self._clock.monotonic_ns()) / _NS
-            if not self._readable(max(0.0, left_s)):
+            left_s = max(0.0, (deadline_ns - self._clock.monotonic_ns()) / _NS)
+            early_s = self._early_s()
+            if early_s > 0:
+                self._clock.wait(min(early_s, left_s))
+                if early_s > left_s:
+                    return None
+            elif self._readable(left_s):
+                self._take(os.read(self._fd, _READ_BYTES))
+            else:
                 return None
-            self._take(os.read(self._fd, _READ_BYTES))
         return self._block() if len(self._samples) else None
 
     def close(self) -> None:
@@ -85,6 +96,14 @@ class PcmSource:
             microphone=self._name, overflows=0, gaps_s=0.0, bad_samples=0, restarts=0
         )
 
+    def _early_s(self) -> float:
+        """By how much the sound taken so far is further ahead of time than it may be."""
+        now_ns = self._clock.monotonic_ns()
+        if self._begun_ns is None:
+            return 0.0
+        passed_s = (now_ns - self._begun_ns) / _NS
+        return (self._first + len(self._samples)) / _RATE - _AHEAD_S - _FAST * passed_s
+
     def _readable(self, timeout_s: float) -> bool:
         with selectors.SelectSelector() as selector:
             # select, not epoll: stdin may be a plain file, which epoll refuses.
@@ -93,6 +112,7 @@ class PcmSource:
 
     def _take(self, data: bytes) -> None:
         self._arrived_ns = self._clock.monotonic_ns()
+        self._begun_ns = self._begun_ns or self._arrived_ns
         if not data:
             self._input_ended = True
             self._keep(self._resampler.flush())
