@@ -6,6 +6,7 @@ no recording, and the test's streams are not made before every threshold is sett
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -19,9 +20,10 @@ from edge_agent.modelfile import Label, Thresholds
 from model_build import bundlefiles, certify_metrics, site, streams, street
 from model_build.datasets import Clip, Skip
 from model_build.detection import Heard, listen
-from model_build.judgement import Judgement, judge
+from model_build.judgement import Apart, Judgement, judge
 from model_build.scenes import Plan, Streets
 from model_build.streams import Stream
+from model_build.taxonomy import LIKE_AN_EVENT
 from model_build.thresholds import Listener, Trial, allotted
 
 BUDGET_PER_DAY = 10.0
@@ -48,6 +50,7 @@ class Certification(msgspec.Struct, frozen=True, kw_only=True):
     allowed: int
     """Alarms that the budget allows in them, all labels together."""
     test: Judgement
+    apart: tuple[Apart, ...]
     skipped: tuple[Skip, ...]
     """Recordings that could not be used."""
     excluded: tuple[Skip, ...]
@@ -130,6 +133,7 @@ def certify(
     extra, excluded = streams.evaluation_background(data)
     test_scenes, test_free = _played(test, "test", corpus.test, data, seed, plan, extra, place.test)
     judged = judge(labels, test_scenes, test_free, budget_per_day)
+    apart = tuple(_apart(test, corpus.test.distractors, data, seed))
     digests = "\n".join([*validation.digests, *test.digests])
     thresholds = Thresholds(
         budget_per_day=budget_per_day,
@@ -139,7 +143,7 @@ def certify(
         proven=judged.alarms.proven,
     )
     if write:
-        metrics = certify_metrics.renewed(bundle.record.metrics, judged, seed, command)
+        metrics = certify_metrics.renewed(bundle.record.metrics, judged, apart, seed, command)
         bundlefiles.with_thresholds(bundle, labels, thresholds, metrics)
     found = Certification(
         model=bundle.name,
@@ -151,6 +155,7 @@ def certify(
         validation_hours=hours,
         allowed=allowed,
         test=judged,
+        apart=apart,
         skipped=_once([*corpus.skipped, *place.skipped, *validation.skipped, *test.skipped]),
         excluded=excluded,
     )
@@ -169,7 +174,8 @@ def _played(
 ) -> tuple[tuple[Heard, ...], tuple[Heard, ...]]:
     streets = Streets(name, sounds, data, seed, plan)
     scenes = side.heard(streets.scenes())
-    background = (*sounds.beds, *sounds.distractors, *extra)
+    known = (*sounds.beds, *sounds.distractors, *extra)
+    background = [clip for clip in known if clip.label not in LIKE_AN_EVENT]
     made = streams.event_free(name, background, data, seed, side.skipped)
     free = side.heard(chain(made, site.streams(own, side.skipped)))
     side.skipped += streets.skipped
@@ -179,6 +185,15 @@ def _played(
             hint="Add background; `BEDS` in taxonomy.py says which labels are background.",
         )
     return scenes, free
+
+
+def _apart(side: _Side, sounds: Sequence[Clip], data: Path, seed: int) -> Iterator[Apart]:
+    for sound in LIKE_AN_EVENT:
+        clips = [clip for clip in sounds if clip.label == sound]
+        heard = side.heard(streams.event_free(sound, clips, data, seed, side.skipped))
+        told = Counter(span.label for stream in heard for span in stream.spans)
+        if clips:
+            yield Apart(sound=sound, recordings=len(clips), told=dict(told.most_common()))
 
 
 def _with(label: Label, trial: Trial) -> Label:

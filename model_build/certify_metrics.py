@@ -3,24 +3,32 @@
 from collections.abc import Sequence
 
 from edge_agent.modelfile import Metric
-from model_build.judgement import Judgement
+from model_build.judgement import Apart, Judgement
 
 _STREAMS = "street scenes and event-free streams through the agent, with the thresholds above"
 _ERRORS = "what it told wrongly in these scenes, most frequent first"
 _MOST_ERRORS = 12
 
 
-def renewed(metrics: Sequence[Metric], judged: Judgement, seed: int, command: str) -> list[Metric]:
+def renewed(
+    metrics: Sequence[Metric],
+    judged: Judgement,
+    apart: Sequence[Apart],
+    seed: int,
+    command: str,
+) -> list[Metric]:
     """A bundle's figures with those of its streams in the place of earlier ones.
 
     Args:
         metrics: What the bundle has.
         judged: On the test's streams.
+        apart: What was told where a sound like an event was played.
         seed: Of the streams.
         command: What the user typed.
     """
     others = [metric for metric in metrics if metric.task not in (_STREAMS, _ERRORS)]
-    return [*others, *_figures(judged, seed, command), *_errors(judged, seed, command)]
+    errors = [*_errors(judged, seed, command), *_lookalikes(apart, seed, command)]
+    return [*others, *_figures(judged, seed, command), *errors]
 
 
 def _figures(judged: Judgement, seed: int, command: str) -> list[Metric]:
@@ -72,4 +80,22 @@ def _errors(judged: Judgement, seed: int, command: str) -> list[Metric]:
             command=command,
         )
         for mistake in judged.mistakes[:_MOST_ERRORS]
+    ]
+
+
+def _lookalikes(apart: Sequence[Apart], seed: int, command: str) -> list[Metric]:
+    return [
+        Metric(
+            task=_ERRORS,
+            split=f"in {one.recordings} held-out recordings of {one.sound}, which are not among "
+            "the false alarms above",
+            metric=f"{label} told",
+            value=float(count),
+            spread=None,
+            n=one.recordings,
+            seeds=(seed,),
+            command=command,
+        )
+        for one in apart
+        for label, count in one.told.items()
     ]

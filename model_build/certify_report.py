@@ -16,7 +16,7 @@ def as_json(found: Certification) -> str:
 
 def as_text(found: Certification) -> str:
     """Figures with what they rest on, a table of labels, and what was skipped."""
-    parts = (_head(found), _table(found), _mistakes(found), _lists(found))
+    parts = (_head(found), _table(found), _mistakes(found), _apart(found), _lists(found))
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 
@@ -82,6 +82,14 @@ def _mistakes(found: Certification) -> list[str]:
     return [
         f"{mistake.told} told, {mistake.heard or 'background alone'} heard: {mistake.n} times"
         for mistake in found.test.mistakes[:_MOST_MISTAKES]
+    ]
+
+
+def _apart(found: Certification) -> list[str]:
+    return [
+        f"counted apart: {one.recordings} recordings of {one.sound}, in which was told "
+        + (", ".join(f"{label} {count} times" for label, count in one.told.items()) or "nothing")
+        for one in found.apart
     ]
 
 

@@ -68,6 +68,15 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """The most frequent first."""
 
 
+class Apart(msgspec.Struct, frozen=True, kw_only=True):
+    """What was told where a sound was played that is like an event, and none."""
+
+    sound: str
+    recordings: int
+    told: dict[str, int]
+    """How often, by label."""
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one true event."""
 

@@ -127,6 +127,10 @@ UNFIT_TO_COUNT: dict[str, str] = {
 }
 """Labels of `ambient_eval` on which no false alarm can be counted, and why."""
 
+LIKE_AN_EVENT: tuple[str, ...] = ("fireworks",)
+"""Background that a street label cannot be told from by its sound: alarms in it are counted apart,
+for how often it comes is a matter of the calendar, not of the network."""
+
 Meaning: TypeAlias = Literal["event", "bed", "distractor", "unsuitable"]
 
 
