@@ -23,7 +23,7 @@ from model_build.detection import Heard, listen
 from model_build.judgement import Apart, Judgement, judge
 from model_build.scenes import Plan, Streets
 from model_build.streams import Stream
-from model_build.taxonomy import LIKE_AN_EVENT
+from model_build.taxonomy import LIKE_AN_EVENT, STREET
 from model_build.thresholds import Listener, Trial, allotted
 
 BUDGET_PER_DAY = 10.0
@@ -121,7 +121,7 @@ def certify(
     listeners = tuple(Listener(label, at, scenes, free) for at, label in enumerate(bundle.labels))
     hours = sum(stream.seconds for stream in free) / 3600
     allowed = int(budget_per_day / 24 * hours)
-    trials = allotted(listeners, allowed)
+    trials = allotted(listeners, allowed, [sound.id for sound in STREET if sound.urgent])
     chosen = {label.id: trial for label, trial in zip(bundle.labels, trials, strict=True)}
     for name, trial in chosen.items():
         _log.info(

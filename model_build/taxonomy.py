@@ -18,6 +18,8 @@ class Sound(msgspec.Struct, frozen=True, kw_only=True):
 
     `sources` holds `(data set, its label)`; `impulsive` sounds are over within a patch and fire on
     a single strong one; `stationary` ones go on for minutes and become the background themselves.
+    Somebody is called out for `urgent` ones, so false alarms that a budget allows are spent on them
+    first.
     """
 
     id: str
@@ -25,6 +27,7 @@ class Sound(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[tuple[Set, str], ...]
     impulsive: bool = False
     stationary: bool = False
+    urgent: bool = False
 
 
 def _esc(label: str) -> tuple[tuple[Set, str], ...]:
@@ -61,12 +64,14 @@ STREET: tuple[Sound, ...] = (
         title="Gunshot",
         sources=(("urbansound8k", "gun_shot"), ("sesa", "gunshot")),
         impulsive=True,
+        urgent=True,
     ),
     Sound(id="jackhammer", title="Jackhammer", sources=(("urbansound8k", "jackhammer"),)),
     Sound(
         id="siren",
         title="Siren",
         sources=(("urbansound8k", "siren"), *_esc("siren"), ("sesa", "siren")),
+        urgent=True,
     ),
     Sound(
         id="street_music",
@@ -78,6 +83,7 @@ STREET: tuple[Sound, ...] = (
         title="Glass breaking",
         sources=_esc("glass_breaking"),
         impulsive=True,
+        urgent=True,
     ),
     Sound(id="alarm", title="Alarm", sources=_esc("clock_alarm")),
     Sound(

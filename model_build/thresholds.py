@@ -8,12 +8,13 @@ others, and with the right extent. A higher one than the smallest wins only if i
 background that stays above a low `off` never lets an event end, and other sounds of the street are
 no background.
 
-The alarms that the budget allows then go to the labels where they do most good: a label that the
-background never resembles needs none, and one loud stranger does not silence another.
+The alarms that the budget allows then go to the labels where they do most good, first to those for
+which somebody is called out: a label that the background never resembles needs none, and one loud
+stranger does not silence another.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 import numpy as np
@@ -25,6 +26,8 @@ from model_build.event_metrics import Counts, delays_s, matched, percentile, sum
 
 STEPS = 256
 """An int8 score has so many values: closer thresholds are the same threshold."""
+URGENT = 4.0
+"""What a label for which somebody is called out weighs beside another."""
 IN_TIME_S = 2.0
 """From onset to telling; slower is as good as missed, to whoever must act."""
 
@@ -62,24 +65,32 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         return in_time + (self.counts.f1 or 0.0)
 
 
-def allotted(listeners: Sequence["Listener"], allowed: int) -> tuple[Trial, ...]:
+def allotted(
+    listeners: Sequence["Listener"], allowed: int, urgent: Collection[str] = ()
+) -> tuple[Trial, ...]:
     """A trial for each label, worth the most together with at most so many alarms in all.
 
     Where not even the fewest alarms of every label are within, those are taken.
+
+    Args:
+        listeners: One for each label.
+        allowed: Alarms, all labels together.
+        urgent: Labels that weigh `URGENT` times as much.
     """
     levels = [level for level in _LEVELS if level <= allowed]
     options = [[listener.chosen(level) for level in levels] for listener in listeners]
     most = max(allowed, sum(trials[0].alarms for trials in options))
     # By alarms spent so far: the best that they bought.
     best: dict[int, tuple[float, tuple[Trial, ...]]] = {0: (0.0, ())}
-    for at, trials in enumerate(options):
+    for at, (listener, trials) in enumerate(zip(listeners, options, strict=True)):
+        weight = URGENT if listener.label.id in urgent else 1.0
         # What the labels still to come cannot do without.
         kept = sum(others[0].alarms for others in options[at + 1 :])
         following: dict[int, tuple[float, tuple[Trial, ...]]] = {}
         for spent, (worth, taken) in best.items():
             for trial in trials:
                 cost = spent + trial.alarms
-                bought = (worth + trial.worth, (*taken, trial))
+                bought = (worth + weight * trial.worth, (*taken, trial))
                 if cost + kept <= most and bought[0] > following.get(cost, (-1.0, ()))[0]:
                     following[cost] = bought
         best = following

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from itertools import product
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -114,6 +115,22 @@ def test_alarms_go_where_they_do_most_good(allowed: int) -> None:
     assert sum(trial.worth for trial in trials) == pytest.approx(max(worths))
     # One alarm gives the first label its event back, which the stranger had silenced.
     assert (trials[0].counts.right == 1) == (allowed >= 1)
+
+
+@pytest.mark.parametrize("called_for", ["first", "second"])
+def test_what_somebody_is_called_out_for_gets_its_alarms_first(called_for: str) -> None:
+    scene = _heard([20] * 100 + [150] * 12 + [20] * 100, (24.5, 27.4))
+    stranger = [20] * 300
+    stranger[100:112] = [200] * 12
+    listeners = []
+    for name in ("first", "second"):
+        truth = tuple(msgspec.structs.replace(event, label=name) for event in scene.truth)
+        own = msgspec.structs.replace(scene, truth=truth)
+        label = msgspec.structs.replace(_label(), id=name)
+        listeners.append(Listener(label, 0, [own], [_heard(stranger)]))
+    trials = allotted(listeners, 1, [called_for])
+    served = [trial.counts.right == 1 for trial in trials]
+    assert served == [called_for == "first", called_for == "second"]
 
 
 def test_what_cannot_be_kept_within_takes_nothing_from_the_others() -> None:
