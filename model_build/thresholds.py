@@ -31,8 +31,9 @@ URGENT = 4.0
 IN_TIME_S = 2.0
 """From onset to telling; slower is as good as missed, to whoever must act."""
 
-# A shot is whole in four patches in a row, so two of three can tell it, too.
-COUNTING = {True: ((1, 1), (2, 3)), False: ((1, 1), (2, 3), (3, 4), (4, 6))}
+# A shot is loud in one patch and half over in the next: with two of three, five of eight gunshots
+# were lost that one patch tells.
+COUNTING = {True: ((1, 1),), False: ((1, 1), (2, 3), (3, 4), (4, 6))}
 """N of M that are tried, for impulsive and for lasting labels."""
 # An alarm that lasts counts again each minute: at a low `off` a single one would never end.
 _ALARM_S = 60.0
