@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from edge_agent import resources
+from edge_agent.bundle import Bundle, load
 from edge_agent.config import FrontendSettings
 from edge_agent.frontend import fingerprint
 
@@ -17,10 +18,30 @@ Plain = dict[str, Any]
 
 
 def copied(parent: Path) -> Path:
-    """A copy of the shipped bundle below `parent`."""
+    """A copy of the shipped bundle below `parent`, with thresholds as before `certify`."""
     folder = parent / "street"
     shutil.copytree(resources.root() / "models" / "street", folder)
+    edit_model(folder, _uncertified)
     return folder
+
+
+def uncertified() -> Bundle:
+    """The shipped bundle with thresholds as before `certify`: tests know them."""
+    shipped = load(resources.root() / "models" / "street")
+    labels = tuple(
+        msgspec.structs.replace(
+            label, on=0.5, off=0.35, n=1 if label.impulsive else 2, m=1 if label.impulsive else 3
+        )
+        for label in shipped.labels
+    )
+    return msgspec.structs.replace(shipped, labels=labels, thresholds=None)
+
+
+def _uncertified(plain: Plain) -> None:
+    plain.pop("thresholds", None)
+    for label in plain["labels"]:
+        n, m = (1, 1) if label["impulsive"] else (2, 3)
+        label.update(on=0.5, off=0.35, n=n, m=m)
 
 
 def edit(path: Path, change: Callable[[Plain], object]) -> None:

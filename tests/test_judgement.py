@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_agent import resources
-from edge_agent.bundle import Bundle, load
+from edge_agent.bundle import Bundle
 from edge_agent.frontend import Patches
 from edge_agent.records import Samples
 from model_build import street
@@ -16,6 +15,7 @@ from model_build.judgement import Judgement, Mistake, judge, mistakes
 from model_build.scenes import Plan, Streets
 from model_build.streams import Stream, TrueEvent, event_free
 from tests import toy_streets
+from tests.bundled import uncertified
 
 
 class Oracle:
@@ -47,7 +47,7 @@ class Deaf(Oracle):
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    return load(resources.root() / "models" / "street")
+    return uncertified()
 
 
 @pytest.fixture(scope="module")

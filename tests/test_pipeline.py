@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent import resources
-from edge_agent.bundle import Bundle, load
+from edge_agent.bundle import Bundle
 from edge_agent.classifier import Classifier
 from edge_agent.config import AlertConfig, Config, EventsConfig, LabelConfig
 from edge_agent.errors import ConfigError
 from edge_agent.ids import Ids
 from edge_agent.pipeline import Pipeline
 from edge_agent.records import Alert, Block, Event, LevelReading, Record, Samples
+from tests.bundled import uncertified
 
 RATE = 48000
 SECONDS = 6
@@ -27,7 +27,7 @@ RULES = {
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    return load(resources.root() / "models" / "street")
+    return uncertified()
 
 
 class LoudIsSiren:
@@ -116,7 +116,7 @@ def test_an_event_starts_and_ends_near_its_sound_and_carries_its_level(bundle: B
     cuts=st.lists(st.integers(1, SECONDS * RATE - 1), max_size=40, unique=True).map(sorted),
 )
 def test_records_do_not_depend_on_the_cuts(cuts: list[int]) -> None:
-    shipped = load(resources.root() / "models" / "street")
+    shipped = uncertified()
     whole = played(pipeline_of(shipped), street(), [])
     parted = played(pipeline_of(shipped), street(), cuts)
     assert msgspec.to_builtins(parted) == msgspec.to_builtins(whole)

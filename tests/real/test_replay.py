@@ -247,6 +247,7 @@ def test_explain_with_json_prints_reasons_and_no_messages(tmp_path: Path, loud: 
 
 @pytest.mark.data
 def test_explain_starts_what_the_messages_start(sirens: list[Path]) -> None:
+    told = 0
     for siren in sirens[:3]:
         plain = replayed("--json", siren)
         payloads = [json.loads(line)["payload"] for line in plain.stdout.splitlines()]
@@ -256,10 +257,11 @@ def test_explain_starts_what_the_messages_start(sirens: list[Path]) -> None:
         ]
         changes = [r for r in reasons if r.get("step") in ("started", "ended") and "label" in r]
         phases = {"started": "start", "ended": "end"}
-        assert events
+        told += len(events)
         assert [(p["label"], p["phase"]) for p in events] == [
             (r["label"], phases[r["step"]]) for r in changes
         ]
+    assert told
 
 
 def test_a_recording_that_breaks_off_is_explained_as_far_as_it_goes(
