@@ -20,6 +20,7 @@ from edge_agent.frontend import Frames, Patches
 from edge_agent.modelfile import Check
 from edge_agent.records import Samples
 from model_build import bundles, parity
+from model_build.bundlefiles import with_thresholds
 from model_build.features import heard, looped
 from tests.conftest import ROOT
 
@@ -202,7 +203,10 @@ def _rewritten(bundle: Bundle, folder: Path, **changes: object) -> Bundle:
         "found": found,
         "clips": certificate.clips,
     }
-    return bundles.write(folder, **(arguments | changes))  # type: ignore[arg-type]
+    written = bundles.write(folder, **(arguments | changes))  # type: ignore[arg-type]
+    if record.thresholds is None:
+        return written
+    return with_thresholds(written, record.labels, record.thresholds, record.metrics)
 
 
 def test_the_shipped_bundle_is_written_again_to_the_same_bytes(
@@ -233,9 +237,14 @@ def test_a_bundle_whose_check_did_not_pass_is_not_written(bundle: Bundle, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_card_tells_figures_licences_and_that_nothing_is_certified(bundle: Bundle) -> None:
+def test_the_card_tells_figures_licences_and_whether_thresholds_are_proven(bundle: Bundle) -> None:
     card = (bundle.folder / "MODEL_CARD.md").read_text()
-    assert "**Not certified.**" in card
+    thresholds = bundle.record.thresholds
+    if thresholds is None:
+        assert "**Not certified.**" in card
+    else:
+        assert f"For at most {thresholds.budget_per_day:g} false alarms a day" in card
+        assert ("**not proven**" in card) == (not thresholds.proven)
     assert bundle.record.weights_licence in card
     for metric in bundle.record.metrics:
         assert metric.split in card
