@@ -1,7 +1,6 @@
 """What the running agent is measured with: a broker, and a microphone that is fed in real time."""
 
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -14,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_agent.capture.alsa import ADDED, SYSTEM
+
 _CHUNK_S = 0.25
 _CHUNK_BYTES = 24_000
-_ALSA = Path("/usr/share/alsa/alsa.conf")
 _INSTALL = "apt-get install mosquitto pulseaudio libportaudio2 libasound2-plugins"
 
 
@@ -43,10 +43,10 @@ def microphone(folder: Path, alsa: str) -> Iterator[dict[str, str]]:
         alsa: Plugins as the `system` configures them, or `plain`, without.
     """
     socket_path, pipe = folder / "native", folder / "pipe"
-    text = _ALSA.read_text()
+    text = SYSTEM.read_text()
     if alsa == "plain":
-        # Without the hooks, by which plugins and cards add what PortAudio then opens.
-        text = re.sub(r"(?ms)^@hooks \[.*?^\]\n", "", text)
+        # Without what PortAudio would then open.
+        text = ADDED.sub("", text)
     (folder / "alsa.conf").write_text(f'{text}pcm.street {{ type pulse device "street" }}\n')
     environment = os.environ | {
         "XDG_RUNTIME_DIR": str(folder),

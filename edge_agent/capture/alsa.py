@@ -11,8 +11,9 @@ from pathlib import Path
 SYSTEM = Path("/usr/share/alsa/alsa.conf")
 PATH = "ALSA_CONFIG_PATH"
 """By which ALSA is told, before it is loaded, what to read instead of `SYSTEM`."""
-# Loads what packages, administrator and user add; what ALSA itself says of cards stands below it.
-_ADDED = re.compile(r"(?ms)^@hooks \[.*?^\]\n")
+ADDED = re.compile(r"(?ms)^@hooks \[.*?^\]\n")
+"""What loads the additions of packages, administrator and user; ALSA's own words on cards stand
+below it."""
 
 
 def leave_out_plugins(system: Path = SYSTEM) -> bool:
@@ -25,7 +26,7 @@ def leave_out_plugins(system: Path = SYSTEM) -> bool:
     if PATH in os.environ:
         return False
     try:
-        text, found = _ADDED.subn("", system.read_text())
+        text, found = ADDED.subn("", system.read_text())
     except (OSError, UnicodeDecodeError):
         return False
     if found != 1:

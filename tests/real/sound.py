@@ -1,6 +1,5 @@
 """A sound server for the tests: PulseAudio whose null sinks are microphones through ALSA."""
 
-import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.capture.alsa import ADDED, SYSTEM
 from edge_agent.clock import SystemClock
 
 CLOCK = SystemClock()
-ALSA = Path("/usr/share/alsa/alsa.conf")
 # Without norewinds=1 the sink delivers in lumps of seconds.
 SINK = "rate=48000 format=s16le norewinds=1"
 MONO = f"module-null-sink sink_name=mic channels=1 {SINK}"
@@ -40,7 +39,7 @@ def serving(folder: Path) -> Iterator[None]:
     """PulseAudio with two sinks; `mic0` and `mic1` are what plays on them."""
     folder.chmod(0o700)
     socket = folder / "native"
-    without_hooks = re.sub(r"(?ms)^@hooks \[.*?^\]\n", "", ALSA.read_text())
+    without_hooks = ADDED.sub("", SYSTEM.read_text())
     devices = "".join(
         f'pcm.{pcm} {{ type pulse device "{sink}.monitor" }}\n'
         for pcm, sink in (("mic0", "mic"), ("mic1", "pair"))
