@@ -37,6 +37,4 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    serve(
-        configfile.load(Path(sys.argv[1])), {}, HastyClock(), take_supervisor(os.environ), stop
-    )
+    serve(configfile.load(Path(sys.argv[1])), {}, HastyClock(), take_supervisor(os.environ), stop)
