@@ -44,6 +44,7 @@ class Supervised:
         microphone: Its settings.
         launcher: What starts it in turn.
         broker: Its settings; by default nobody is there.
+        stderr: A descriptor for its log; by default the log is a file.
         environment: What systemd adds.
     """
 
@@ -54,6 +55,7 @@ class Supervised:
         launcher: Sequence[str] = (),
         *,
         broker: str | None = None,
+        stderr: int | None = None,
         **environment: str,
     ) -> None:
         self.state = folder / "state"
@@ -71,7 +73,7 @@ class Supervised:
             self.process = subprocess.Popen(
                 [*launcher, sys.executable, "-m", "edge_agent", "run", "--config", str(config)],
                 stdin=subprocess.PIPE,
-                stderr=log,
+                stderr=log if stderr is None else stderr,
                 env=os.environ | watchdog | environment,
             )
         self._threads = [threading.Thread(target=self._listen), threading.Thread(target=self._play)]
@@ -185,6 +187,32 @@ def test_a_database_that_another_holds_does_not_starve_it(tmp_path: Path) -> Non
         database.close()
         assert max(b - a for a, b in itertools.pairwise(feeds)) < PATIENCE_S
         assert time.monotonic() - feeds[-1] < PATIENCE_S
+
+
+def test_a_worker_that_hangs_is_not_fed(tmp_path: Path) -> None:
+    reader, writer = full_pipe()
+    with open(reader, "rb", buffering=0) as log, open(writer, "wb", buffering=0):
+        with running(Supervised(tmp_path, STDIN, stderr=writer)) as service:
+            # Its first line, that no broker is there, does not get through.
+            state = Path(f"/proc/{service.process.pid}/wchan")
+            wait_for(lambda: "pipe_write" in state.read_text(), "it hangs on its log", 60)
+            hung = time.monotonic()
+            wait_for(lambda: time.monotonic() - hung > 1.5 * PATIENCE_S, "time passes", 60)
+            assert service.feeds(hung) == []
+            while b"broker" not in log.read(4096):
+                continue
+            wait_for(lambda: service.feeds(hung) != [], "it is fed again", 60)
+
+
+def full_pipe() -> tuple[int, int]:
+    """Both ends of a pipe; who writes into it waits until somebody reads."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(4096))
+    os.set_blocking(writer, True)
+    return reader, writer
 
 
 def test_the_watchdogs_signal_leaves_the_place_where_it_hung_in_the_log(tmp_path: Path) -> None:
