@@ -1,13 +1,15 @@
 """What the running agent costs: CPU and memory with its capture process, start to first decision.
 
-    python -m benchmarks.agent [--seconds N] [--quick] [--alsa plain|system] [--json]
+    python -m benchmarks.agent [--seconds N] [--quick] [--alsa plain|system]
+                               [--source pipe|null-sink] [--json]
 
 The whole of it, in real time: PulseAudio's pipe-source, fed in chunks of 250 ms, the capture
 process, levels, classifier, outbox, and a mosquitto. Neither PulseAudio nor the broker nor what
-feeds them is counted. All run on one core, from modules that are compiled already. ALSA's
-configuration is `plain`, as the capture process gives it to itself for a card, plus the one PCM
-that leads to PulseAudio; `system` adds what packages add. Goals are printed beside the figures; a
-busy machine misses them, and that is no failure.
+feeds them is counted. The `null-sink` gives small packets instead: each wakes the capture process,
+more often than a sound card does, and the first sound comes sooner. All run on one core, from
+modules that are compiled already. ALSA's configuration is `plain`, as the capture process gives it
+to itself for a card, plus the one PCM that leads to PulseAudio; `system` adds what packages add.
+Goals are printed beside the figures; a busy machine misses them, and that is no failure.
 """
 
 import argparse
@@ -65,6 +67,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     conditions: Conditions
     alsa: str
+    source: str
     seconds: int
     cpu: dict[str, Timing]
     """Of agent, capture process and both, over windows of the run."""
@@ -82,6 +85,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--alsa", choices=("plain", "system"), default="plain")
+    parser.add_argument("--source", choices=("pipe", "null-sink"), default="pipe")
     parser.add_argument("--quick", action="store_true", help="twenty seconds")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -92,7 +96,7 @@ def main() -> int:
         **{name: version(name) for name in ("ai-edge-litert", "soxr", "sounddevice", "paho-mqtt")}
     )
     with tempfile.TemporaryDirectory() as name:
-        result = _measure(Path(name), before, options.alsa, seconds)
+        result = _measure(Path(name), before, options, seconds)
     if options.json:
         dump(result)
     else:
@@ -100,9 +104,9 @@ def main() -> int:
     return 0
 
 
-def _measure(folder: Path, before: Conditions, alsa: str, seconds: int) -> Result:
+def _measure(folder: Path, before: Conditions, options: argparse.Namespace, seconds: int) -> Result:
     (folder / "agent.py").write_text(_AGENT)
-    with broker(folder) as port, microphone(folder, alsa) as environment:
+    with broker(folder) as port, microphone(folder, options.alsa, options.source) as environment:
         config = folder / "agent.yaml"
         config.write_text(
             "microphones: {mic: {device: street}}\n"
@@ -125,7 +129,8 @@ def _measure(folder: Path, before: Conditions, alsa: str, seconds: int) -> Resul
     }
     return Result(
         conditions=before,
-        alsa=alsa,
+        alsa=options.alsa,
+        source=options.source,
         seconds=seconds,
         cpu={
             "agent": timing(windows.agent_ms),
@@ -214,7 +219,8 @@ def _print(result: Result) -> None:
     where = result.conditions
     print(
         f"{where.cpu}, core {where.pinned_to}, load {where.load_1min}, Python {where.python}, "
-        f"numpy {where.numpy}, {result.seconds} s, {result.alsa} ALSA configuration"
+        f"numpy {where.numpy}, {result.seconds} s of a {result.source}, {result.alsa} ALSA "
+        "configuration"
     )
     print(f"CPU ms per second of sound: median (range); goal {GOAL_CPU_MS:g}")
     for name, cost in result.cpu.items():

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from edge_agent.capture.alsa import ADDED, SYSTEM
 
 _CHUNK_S = 0.25
 _CHUNK_BYTES = 24_000
-_INSTALL = "apt-get install mosquitto pulseaudio libportaudio2 libasound2-plugins"
+_INSTALL = "apt-get install mosquitto pulseaudio pulseaudio-utils libportaudio2 libasound2-plugins"
 
 
 @contextmanager
@@ -35,19 +35,22 @@ def broker(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def microphone(folder: Path, alsa: str) -> Iterator[dict[str, str]]:
-    """PulseAudio with a pipe for a microphone; the environment in which it is called `street`.
+def microphone(folder: Path, alsa: str, source: str = "pipe") -> Iterator[dict[str, str]]:
+    """PulseAudio and a microphone of its own; the environment in which it is called `street`.
 
     Args:
         folder: For its files.
         alsa: Plugins as the `system` configures them, or `plain`, without.
+        source: A `pipe` gives its packets of 250 ms, a `null-sink` packets of 25 ms, each of which
+            wakes the capture process.
     """
     socket_path, pipe = folder / "native", folder / "pipe"
     text = SYSTEM.read_text()
     if alsa == "plain":
         # Without what PortAudio would then open.
         text = ADDED.sub("", text)
-    (folder / "alsa.conf").write_text(f'{text}pcm.street {{ type pulse device "street" }}\n')
+    device = "street.monitor" if source == "null-sink" else "street"
+    (folder / "alsa.conf").write_text(f'{text}pcm.street {{ type pulse device "{device}" }}\n')
     environment = os.environ | {
         "XDG_RUNTIME_DIR": str(folder),
         "HOME": str(folder),
@@ -57,11 +60,20 @@ def microphone(folder: Path, alsa: str) -> Iterator[dict[str, str]]:
     command = [_program("pulseaudio"), "-n", "--daemonize=no", "--use-pid-file=no"]
     command += ["--exit-idle-time=-1", "--disable-shm=yes", "--realtime=no", "--high-priority=no"]
     command += ["-L", f"module-native-protocol-unix socket={socket_path} auth-anonymous=1"]
-    source = "source_name=street rate=48000 channels=1 format=s16le"
-    command += ["-L", f"module-pipe-source file={pipe} {source}"]
+    form = "rate=48000 channels=1 format=s16le"
+    if source == "null-sink":
+        command += ["-L", f"module-null-sink sink_name=street {form}"]
+    else:
+        command += ["-L", f"module-pipe-source file={pipe} source_name=street {form}"]
     ended = threading.Event()
-    with _running(command, environment):
+    with ExitStack() as servers:
+        servers.enter_context(_running(command, environment))
         wait_for(socket_path.exists, "PulseAudio starts")
+        if source == "null-sink":
+            os.mkfifo(pipe)
+            play = [_program("paplay"), "--raw", "--rate=48000", "--channels=1", "--format=s16le"]
+            play += ["--device=street", "--latency-msec=25", str(pipe)]
+            servers.enter_context(_running(play, environment))
         feeder = threading.Thread(target=_feed, args=(pipe, ended))
         feeder.start()
         try:

@@ -191,17 +191,20 @@ def test_a_database_that_another_holds_does_not_starve_it(tmp_path: Path) -> Non
 
 def test_a_worker_that_hangs_is_not_fed(tmp_path: Path) -> None:
     reader, writer = full_pipe()
-    with open(reader, "rb", buffering=0) as log, open(writer, "wb", buffering=0):
-        with running(Supervised(tmp_path, STDIN, stderr=writer)) as service:
-            # Its first line, that no broker is there, does not get through.
-            state = Path(f"/proc/{service.process.pid}/wchan")
-            wait_for(lambda: "pipe_write" in state.read_text(), "it hangs on its log", 60)
-            hung = time.monotonic()
-            wait_for(lambda: time.monotonic() - hung > 1.5 * PATIENCE_S, "time passes", 60)
-            assert service.feeds(hung) == []
-            while b"broker" not in log.read(4096):
-                continue
-            wait_for(lambda: service.feeds(hung) != [], "it is fed again", 60)
+    with (
+        os.fdopen(reader, "rb", buffering=0) as log,
+        os.fdopen(writer, "wb", buffering=0),
+        running(Supervised(tmp_path, STDIN, stderr=writer)) as service,
+    ):
+        # Its first line, that no broker is there, does not get through.
+        state = Path(f"/proc/{service.process.pid}/wchan")
+        wait_for(lambda: "pipe_write" in state.read_text(), "it hangs on its log", 60)
+        hung = time.monotonic()
+        wait_for(lambda: time.monotonic() - hung > 1.5 * PATIENCE_S, "time passes", 60)
+        assert service.feeds(hung) == []
+        while b"broker" not in log.read(4096):
+            continue
+        wait_for(lambda: service.feeds(hung) != [], "it is fed again", 60)
 
 
 def full_pipe() -> tuple[int, int]:
