@@ -164,6 +164,14 @@ class OutboxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     max_mb: Annotated[float, Meta(ge=1, le=10000)] = 64.0
 
 
+class StoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How much of what was measured and heard is kept on the device."""
+
+    seconds_days: Annotated[int, Meta(ge=0, le=366)] = 7
+    minutes_days: Annotated[int, Meta(ge=0, le=3660)] = 400
+    max_mb: Annotated[float, Meta(ge=1, le=100000)] = 200.0
+
+
 def _one_microphone() -> dict[str, MicrophoneConfig]:
     return {"mic": MicrophoneConfig()}
 
@@ -179,6 +187,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     alerts: dict[Name, AlertConfig] = msgspec.field(default_factory=dict)
     mqtt: MqttConfig = MqttConfig()
     outbox: OutboxConfig = OutboxConfig()
+    store: StoreConfig = StoreConfig()
     state_dir: Annotated[str, Meta(min_length=1)] = "/var/lib/earshot"
 
     def __post_init__(self) -> None:

@@ -49,6 +49,8 @@ FAULTS = (
     "outbox_dropping",
     "outbox_set_aside",
     "outbox_unwritable",
+    "store_set_aside",
+    "store_unwritable",
     "stuck",
     "throttled",
     "too_quiet",

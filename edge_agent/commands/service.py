@@ -29,6 +29,7 @@ from edge_agent.outbox import Outbox
 from edge_agent.payloads import MicrophoneInfo
 from edge_agent.pipeline import Classifies, Pipeline
 from edge_agent.records import Samples
+from edge_agent.store import Store
 
 
 class _Noticed:
@@ -68,8 +69,13 @@ def serve(
         bundle = bundles.load(configfile.find_model(loaded.config.model.path, loaded.path))
     state_dir = loaded.path.parent / loaded.config.state_dir
     max_bytes = round(loaded.config.outbox.max_mb * 1e6)
-    with closing(Outbox(state_dir, clock, max_bytes=max_bytes)) as outbox:
-        _agent(loaded, children, bundle, outbox, state_dir, clock, supervisor).run(stop)
+    kept = loaded.config.store
+    microphones = len(loaded.config.microphones)
+    with (
+        closing(Outbox(state_dir, clock, max_bytes=max_bytes)) as outbox,
+        closing(Store(state_dir, clock, kept, microphones=microphones)) as store,
+    ):
+        _agent(loaded, children, bundle, outbox, store, state_dir, clock, supervisor).run(stop)
 
 
 def _about(config: Config, bundle: Bundle, config_sha256: str, started_ns: int) -> About:
@@ -95,6 +101,7 @@ def _agent(
     children: Mapping[str, Child],
     bundle: Bundle,
     outbox: Outbox,
+    store: Store,
     state_dir: Path,
     clock: Clock,
     supervisor: Supervisor,
@@ -134,4 +141,5 @@ def _agent(
         monitor,
         about=_about(config, bundle, loaded.sha256, clock.utc_ns()),
         service=Service(clock, sources, supervisor),
+        store=store,
     )

@@ -1,0 +1,235 @@
+"""The device's own record: what is kept, what goes first, and what a kill may cost."""
+
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.archive import Archive
+from edge_agent.clock import SimulatedClock
+from edge_agent.config import StoreConfig
+from edge_agent.errors import StoreError
+from edge_agent.records import Calibration, LevelReading
+from edge_agent.store import COMMIT_S, Store
+from edge_agent.store_rows import reading_row, to_reading
+from tests.sample_records import SECOND_NS, event, reading
+
+ALL = (-(2**60), 2**60)
+CALIBRATED = Calibration(offset_db=119.74, date="2026-09-01", source="calibrator")
+levels = st.none() | st.floats(-200, 200)
+
+
+@given(
+    values=st.dictionaries(st.sampled_from(["LAeq", "LAFmax", "LCpeak"]), levels, min_size=1),
+    second=st.integers(-(2**31), 2**33),
+    heard_ms=st.integers(0, 1001),
+    flags=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    calibration=st.sampled_from([None, CALIBRATED]),
+    reasons=st.dictionaries(st.just("LAeq"), st.just("silent_input")),
+)
+def test_a_reading_comes_back_as_it_was(
+    values: dict[str, float | None],
+    second: int,
+    heard_ms: int,
+    flags: tuple[bool, bool, bool],
+    calibration: Calibration | None,
+    reasons: dict[str, str],
+) -> None:
+    overload, under_range, synced = flags
+    before = msgspec.structs.replace(
+        reading(second),
+        id="",
+        values=values,
+        heard_s=heard_ms / 1000,
+        overload=overload,
+        under_range=under_range,
+        synced=synced,
+        calibration=calibration,
+        reasons=reasons,
+    )
+    row = reading_row(before)
+    start_s, heard, kept, blob, why = row.values
+    after = to_reading((row.series, start_s, heard, kept, blob, why))  # type: ignore[arg-type]
+    assert msgspec.structs.replace(after, values={}) == msgspec.structs.replace(before, values={})
+    assert list(after.values) == list(values)
+    for name, level in values.items():
+        stored = after.values[name]
+        if level is None or stored is None:
+            assert level is stored
+        else:
+            assert abs(stored - level) <= 0.005 + 1e-9
+
+
+def test_what_was_measured_and_heard_is_found_by_time_and_microphone(tmp_path: Path) -> None:
+    store = Store(tmp_path, SimulatedClock(), StoreConfig())
+    for second in range(10):
+        store.add(reading(second))
+        store.add(msgspec.structs.replace(reading(second), microphone="yard"))
+    store.add(msgspec.structs.replace(reading(60), period_s=60))
+    store.add(msgspec.structs.replace(reading(0), period_s=900))
+    store.add(event())
+    store.add(msgspec.structs.replace(event(), n=1, phase="end", end_reason="quiet"))
+    store.close()
+    archive = Archive(tmp_path)
+    assert archive.microphones() == ["mic", "yard"]
+    found = archive.seconds("mic", 3 * SECOND_NS, 6 * SECOND_NS)
+    assert [one.start_ns // SECOND_NS for one in found] == [3, 4, 5]
+    assert [one.start_ns // SECOND_NS for one in archive.minutes("mic", *ALL)] == [60]
+    assert [(one.n, one.phase) for one in archive.events("mic", *ALL)] == [(1, "end")]
+    assert archive.events("yard", *ALL) == []
+    assert archive.damaged == 0
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_second_that_was_measured_twice_is_the_one_that_knew_its_time_and_heard_more(
+    tmp_path: Path, order: int
+) -> None:
+    short = msgspec.structs.replace(reading(5, laeq_dbfs=-10.0), heard_s=0.3)
+    long = msgspec.structs.replace(reading(5, laeq_dbfs=-20.0), heard_s=0.7)
+    known = msgspec.structs.replace(reading(5, laeq_dbfs=-30.0), heard_s=0.5, synced=True)
+    for expected, parts in ((-20.0, [short, long]), (-30.0, [short, long, known])):
+        folder = tmp_path / f"{expected}"
+        store = Store(folder, SimulatedClock(), StoreConfig())
+        for part in parts[::order]:
+            store.add(part)
+        store.close()
+        assert [one.values["LAeq_dbfs"] for one in seconds_of(folder)] == [expected]
+
+
+def test_what_is_oldest_goes_whatever_the_clock_says(tmp_path: Path) -> None:
+    store = Store(tmp_path, SimulatedClock(), StoreConfig(seconds_days=1, minutes_days=1))
+    # Written first, by a clock that was ten years ahead.
+    ahead = range(10**9, 10**9 + 1000)
+    for second in (*ahead, *range(86_400)):
+        store.add(reading(second))
+    store.close()
+    kept = [one.start_ns // SECOND_NS for one in seconds_of(tmp_path)]
+    assert kept == list(range(86_400))
+
+
+def test_at_its_cap_seconds_make_way_for_minutes(tmp_path: Path) -> None:
+    clock = SimulatedClock()
+    store = Store(tmp_path, clock, StoreConfig(max_mb=1))
+    for minute in range(1500):
+        for second in range(60 * minute, 60 * minute + 60):
+            store.add(reading(second))
+        store.add(msgspec.structs.replace(reading(60 * minute), period_s=60))
+        clock.wait(COMMIT_S)
+        store.turn()
+    store.close()
+    assert (tmp_path / "store.db").stat().st_size < 1.3e6
+    assert len(list(Archive(tmp_path).minutes("mic", *ALL))) == 1500
+    kept = [one.start_ns // SECOND_NS for one in seconds_of(tmp_path)]
+    assert 5000 < len(kept) < 30_000
+    assert kept == list(range(90_000 - len(kept), 90_000))
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from edge_agent.clock import SimulatedClock
+from edge_agent.config import StoreConfig
+from edge_agent.store import COMMIT_S, Store
+from tests.sample_records import reading
+clock = SimulatedClock()
+store = Store(Path(sys.argv[1]), clock, StoreConfig())
+second = int(sys.argv[2])
+while True:
+    store.add(reading(second))
+    second += 1
+    clock.wait(1)
+    store.turn()
+    print(second, flush=True)
+"""
+
+
+def test_a_kill_costs_what_was_not_yet_committed(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    first = 0
+    lost = set()
+    for _ in range(8):
+        command = [sys.executable, "-c", WRITER, str(tmp_path), str(first)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            told = [writer.stdout.readline() for _ in range(rng.randrange(100, 400))]
+            writer.send_signal(signal.SIGKILL)
+            told += writer.stdout.readlines()
+        added = int(told[-1])
+        kept = {one.start_ns // SECOND_NS for one in seconds_of(tmp_path)}
+        gone = set(range(first, added)) - kept
+        assert gone == set(range(added - len(gone), added))
+        assert len(gone) <= COMMIT_S
+        lost |= gone
+        first = added + 1
+    assert lost
+
+
+@pytest.mark.parametrize("kind", ["cut", "overwritten", "replaced"])
+def test_a_damaged_file_is_set_aside_and_a_new_one_begun(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "store.db"
+    fill_store(tmp_path, range(3000))
+    rng = random.Random(5)
+    with path.open("r+b") as file:
+        if kind == "cut":
+            file.truncate(path.stat().st_size // 2)
+        elif kind == "overwritten":
+            file.seek(4096)
+            file.write(rng.randbytes(path.stat().st_size - 4096))
+        else:
+            file.write(b"this was a store")
+    store = Store(tmp_path, SimulatedClock(), StoreConfig())
+    for second in range(3000, 3100):
+        store.add(reading(second))
+    store.close()
+    assert (store.damaged, store.dropped, store.writable) == (1, 0, True)
+    assert (tmp_path / "set-aside" / "000001" / "store.db").is_file()
+    assert [one.start_ns // SECOND_NS for one in seconds_of(tmp_path)] == list(range(3000, 3100))
+
+
+def test_rows_that_cannot_be_read_are_counted_and_the_rest_is_given(tmp_path: Path) -> None:
+    fill_store(tmp_path, range(10))
+    with sqlite3.connect(tmp_path / "store.db") as database:
+        database.execute("UPDATE seconds SET levels = x'01' WHERE start_s = 4")
+    archive = Archive(tmp_path)
+    found = [one.start_ns // SECOND_NS for one in archive.seconds("mic", *ALL)]
+    assert found == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    assert archive.damaged == 1
+
+
+def test_it_is_read_while_it_is_written(tmp_path: Path) -> None:
+    store = Store(tmp_path, SimulatedClock(), StoreConfig())
+    store.add(reading(0))
+    store.flush()
+    found = Archive(tmp_path).seconds("mic", *ALL)
+    assert len(list(found)) == 1
+    store.add(reading(1))
+    store.flush()
+    assert len(seconds_of(tmp_path)) == 2
+    assert store.writable
+    store.close()
+
+
+def test_a_folder_without_a_store_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"store\.db: is not there"):
+        Archive(tmp_path)
+    (tmp_path / "store.db").write_text("no database, but a text that is longer than a header" * 9)
+    with pytest.raises(StoreError, match="file is not a database"):
+        Archive(tmp_path)
+
+
+def fill_store(folder: Path, of: range) -> None:
+    store = Store(folder, SimulatedClock(), StoreConfig())
+    for second in of:
+        store.add(reading(second))
+    store.close()
+
+
+def seconds_of(folder: Path) -> list[LevelReading]:
+    return list(Archive(folder).seconds("mic", *ALL))
