@@ -1,0 +1,189 @@
+"""The report as one HTML page: it needs no network, no script, and prints on paper."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, tzinfo
+from html import escape
+
+from edge_agent.commands import report_plots as plots
+from edge_agent.commands.report_data import Interval, Report, by_weekday_and_hour, mean_laeq
+from edge_agent.config import SiteConfig
+
+_MOST_POINTS = 1500
+_STYLE = """
+body{font:15px/1.45 sans-serif;color:#222;max-width:960px;margin:2em auto;padding:0 1em}
+h1{font-size:1.5em;margin-bottom:.1em}h2{font-size:1.15em;margin:1.8em 0 .4em}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+th,td{padding:.2em .7em;border-bottom:1px solid #ddd;text-align:right}
+th:first-child,td:first-child{text-align:left}.note{color:#555;font-size:.9em}
+.warn{background:#fff3cd;border-left:4px solid #d39e00;padding:.4em .8em;margin:.6em 0}
+"""
+
+
+def page(report: Report, site: SiteConfig, zone: tzinfo) -> str:
+    """The whole page.
+
+    Args:
+        report: What it says.
+        site: Whose it is.
+        zone: Of all times on the page.
+    """
+    sections = [
+        _head(report, site, zone),
+        _warnings(report),
+        _summary(report),
+        "<h2>Level over time</h2>",
+        _timeline(report, zone),
+        "<h2>Mean level by weekday and hour</h2>",
+        plots.heat_map(by_weekday_and_hour(report.hours, zone)),
+        "<h2>What was heard</h2>",
+        _events(report),
+        "<h2>Completeness</h2>",
+        _completeness(report, zone),
+        _limits(),
+    ]
+    title = escape(f"Sound levels of {site.device}, {site.site}")
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>'
+        f"<body>{''.join(sections)}</body></html>\n"
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """An HTML table of plain texts."""
+    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
+    lines = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table>"
+
+
+def level(value: float | None) -> str:
+    """To a tenth, or a dash."""
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _head(report: Report, site: SiteConfig, zone: tzinfo) -> str:
+    place = ""
+    if site.latitude is not None and site.longitude is not None:
+        place = f", {site.latitude:.5f}, {site.longitude:.5f}"
+    return (
+        f"<h1>Sound levels: {escape(site.device)}</h1>"
+        f"<p>Site {escape(site.site)}{place}, microphone {escape(report.microphone)}.<br>"
+        f"From {_time(report.from_s, zone)} to {_time(report.to_s, zone)} "
+        f"({escape(str(zone))}).</p>"
+    )
+
+
+def _warnings(report: Report) -> str:
+    found = []
+    if report.unit == "dBFS" and report.minutes:
+        found.append(
+            "This microphone is not calibrated: levels are in dB below a full-scale sine, and say "
+            "nothing of the sound pressure."
+        )
+    if len(report.calibrations) > 1:
+        found.append("The calibration changed within this report.")
+    for count, why in (
+        (report.unsynced, "because the clock was not synchronised"),
+        (report.uncalibrated, "because they are not calibrated as the others are"),
+        (report.damaged, "because they could not be read"),
+    ):
+        if count:
+            found.append(f"{_minutes(count)} left out {why}.")
+    if report.whole.overload_s:
+        found.append(
+            f"{_minutes(round(report.whole.overload_s / 60))} too loud for the microphone at some "
+            "moment: true levels there are higher."
+        )
+    return "".join(f'<p class="warn">{escape(text)}</p>' for text in found)
+
+
+def _summary(report: Report) -> str:
+    if not report.minutes:
+        return '<p class="warn">Nothing was measured within this time.</p>'
+    rows = [(name, f"{value:.1f} {report.unit}") for name, value in report.whole.levels.items()]
+    rows.append(("heard", _share(report.whole)))
+    rows += [
+        ("calibration", f"{one.offset_db:+.2f} dB, {one.source}, {one.date}")
+        for one in report.calibrations
+    ]
+    return table(("over the whole time", ""), rows)
+
+
+def _timeline(report: Report, zone: tzinfo) -> str:
+    """Minutes, or longer means where there were too many points for the picture."""
+    span_s = report.to_s - report.from_s
+    every_s = next(
+        (one for one in (60, 300, 900, 3600, 4 * 3600) if span_s / one <= _MOST_POINTS), 86_400
+    )
+    heard: dict[int, list[Interval]] = defaultdict(list)
+    for minute in report.minutes:
+        heard[(minute.start_s - report.from_s) // every_s].append(minute)
+    points = [
+        plots.Point(
+            report.from_s + (number + 0.5) * every_s,
+            mean_laeq(heard[number]) if number in heard else None,
+        )
+        for number in range(-(-span_s // every_s))
+    ]
+    spans = [
+        plots.Span(event.start_ns / 1e9, event.start_ns / 1e9 + event.duration_s, event.label)
+        for event in report.events
+    ]
+    note = f"LAeq of {_period(every_s)}, {report.unit}. The line breaks where nothing was heard."
+    return (
+        plots.timeline(points, spans, report.from_s, report.to_s, zone)
+        + f'<p class="note">{escape(note)}</p>'
+    )
+
+
+def _events(report: Report) -> str:
+    if not report.events:
+        return "<p>No event.</p>"
+    by_label = defaultdict(list)
+    for event in report.events:
+        by_label[event.label].append(event)
+    rows = [
+        (
+            label,
+            str(len(events)),
+            f"{sum(event.duration_s for event in events):.0f} s",
+            f"{max(event.score_max for event in events):.2f}",
+        )
+        for label, events in sorted(by_label.items(), key=lambda item: -len(item[1]))
+    ]
+    return table(("label", "events", "together", "best score"), rows)
+
+
+def _completeness(report: Report, zone: tzinfo) -> str:
+    by_date: dict[str, float] = defaultdict(float)
+    for hour in report.hours:
+        by_date[f"{datetime.fromtimestamp(hour.start_s, tz=zone):%Y-%m-%d}"] += hour.heard_s
+    rows = [(date, f"{heard_s / 3600:.2f} h") for date, heard_s in sorted(by_date.items())]
+    return table(("date", "heard"), rows)
+
+
+def _limits() -> str:
+    return (
+        '<p class="note">Not corrected: reflections of a façade, residual sound, wind and rain. '
+        "Nothing here is a type-approved measurement; what the digital part holds, and what a "
+        "microphone and its case add, is said in docs/levels.md. No audio was stored.</p>"
+    )
+
+
+def _minutes(count: int) -> str:
+    return "1 minute was" if count == 1 else f"{count} minutes were"
+
+
+def _time(at_s: float, zone: tzinfo) -> str:
+    return f"{datetime.fromtimestamp(at_s, tz=zone):%Y-%m-%d %H:%M}"
+
+
+def _period(seconds: int) -> str:
+    return f"{seconds // 3600} h" if seconds >= 3600 else f"{seconds // 60} min"
+
+
+def _share(interval: Interval) -> str:
+    return f"{100 * interval.heard_s / interval.period_s:.1f} % of the time"
