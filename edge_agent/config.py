@@ -4,7 +4,7 @@ One frozen struct per module that has settings. What spans two settings is check
 `__post_init__`; what needs the model is checked where the pipeline is built.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -36,7 +36,8 @@ NotNegative = Annotated[float, Meta(ge=0)]
 Wait = Annotated[float, Meta(ge=0, le=86400)]
 """Seconds, at most a day: the agent remembers each second's level for the longest wait."""
 Severity = Literal["info", "warning", "critical"]
-Indicator = Literal["LAeq", "LAFmax"]
+Indicator = Literal["LAeq", "LCeq", "LZeq", "LAE", "LAFmax", "LAFmin", "LASmax", "LCpeak"]
+SlowIndicator = Literal[Indicator, "L5", "L10", "L50", "L90", "L95"]
 
 
 class SiteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -70,9 +71,11 @@ class MicrophoneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
 
 class LevelsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the meter publishes each second."""
+    """What the meter publishes each second, and each minute, quarter of an hour and hour."""
 
     indicators: Annotated[tuple[Indicator, ...], Meta(min_length=1)] = ("LAeq", "LAFmax")
+    slow_indicators: tuple[SlowIndicator, ...] = get_args(SlowIndicator)
+    third_octaves: bool = False
 
 
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -17,6 +17,7 @@ from edge_agent.config import AlertConfig, SiteConfig
 from edge_agent.payloads import (
     PAYLOADS,
     AlertPayload,
+    BandsPayload,
     CalibrationPayload,
     EventPayload,
     HealthPayload,
@@ -211,11 +212,12 @@ class Encoder:
                 else _rounded(record.bandwidth_hz, 1)
             ),
             calibration=_calibration(record.calibration),
-            laeq=values.get("LAeq", UNSET),
-            laeq_dbfs=values.get("LAeq_dbfs", UNSET),
-            lafmax=values.get("LAFmax", UNSET),
-            lafmax_dbfs=values.get("LAFmax_dbfs", UNSET),
+            bands=_bands(record),
             reasons=reasons or UNSET,
+        )
+        # The attribute of each indicator is its name in lower case.
+        payload = msgspec.structs.replace(
+            payload, **{name.lower(): value for name, value in values.items()}
         )
         return self._queued(record.id, "level", f"levels/{_period(record.period_s)}", payload)
 
@@ -454,6 +456,15 @@ def _calibration(calibration: Calibration | None) -> CalibrationPayload:
         date=calibration.date,
         source=calibration.source,
     )
+
+
+def _bands(record: LevelReading) -> BandsPayload | UnsetType:
+    if record.bands is None:
+        return UNSET
+    levels = tuple(map(_level, record.bands.levels))
+    if record.calibration is None:
+        return BandsPayload(hz=record.bands.hz, lzeq_dbfs=levels)
+    return BandsPayload(hz=record.bands.hz, lzeq=levels)
 
 
 def _up_ms(synced: bool, stamp: Stamp) -> int | UnsetType:

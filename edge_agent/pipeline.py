@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from edge_agent.acoustics.periods import Periods
 from edge_agent.alerts import Alerts
 from edge_agent.bundle import Bundle, Label
 from edge_agent.config import Config, EventsConfig, LabelConfig
@@ -39,6 +40,8 @@ _SECOND_NS = 1_000_000_000
 # An event is told at most a few patches after its onset; older readings matter only to rules that
 # wait longer.
 _HISTORY_S = 10
+# What events and alerts tell of their level.
+_OF_EVENTS = {"LAeq", "LAFmax", "LAeq_dbfs", "LAFmax_dbfs"}
 
 
 class Classifies(Protocol):
@@ -168,7 +171,8 @@ class Deciding:
         observe: Observe | None = None,
     ) -> None:
         self._new_id = new_id
-        self._indicators = indicators
+        self._indicators = tuple(name for name in indicators if name in _OF_EVENTS)
+        self._periods = Periods(config.levels.slow_indicators)
         self._events = Events(rules, config.events.max_duration_s, new_id, observe)
         offset_db = calibration.offset_db if calibration else None
         self._alerts = Alerts(config.alerts, offset_db, new_id, observe)
@@ -184,11 +188,12 @@ class Deciding:
 
     def reading(self, reading: LevelReading) -> list[Record]:
         """What a closed second leads to."""
-        named = msgspec.structs.replace(reading, id=self._new_id(reading.start_ns))
+        named = self._named(reading)
         self._history.append(named)
         for exposure in self._exposures.values():
             exposure.add(named)
-        return [named, *map(self._with_levels, self._alerts.feed_reading(named))]
+        slower = map(self._named, self._periods.feed(reading))
+        return [named, *slower, *map(self._with_levels, self._alerts.feed_reading(named))]
 
     def prediction(self, prediction: Prediction) -> list[Record]:
         """What a patch leads to."""
@@ -198,6 +203,9 @@ class Deciding:
         """End what is open."""
         records = self._tell(self._events.finish(reason, at_ns), [], at_ns)
         return [*records, *map(self._with_levels, self._alerts.finish(reason, at_ns))]
+
+    def _named(self, reading: LevelReading) -> LevelReading:
+        return msgspec.structs.replace(reading, id=self._new_id(reading.start_ns))
 
     def _tell(self, events: Sequence[Event], opened: Sequence[Event], at_ns: int) -> list[Record]:
         alerts = self._alerts.feed_events(events, opened, at_ns)
@@ -223,6 +231,7 @@ class Pipeline:
         classifier: Scores a patch.
         new_id: Gives readings, events and alerts their ids.
         calibration: Of the microphone; None gives levels in dBFS.
+        noise_floor_dbfs: Of the microphone; None: whether a level is under range is not known.
         observe: Hears why each patch and second led to what it did.
 
     Raises:
@@ -238,10 +247,11 @@ class Pipeline:
         new_id: NewId,
         *,
         calibration: Calibration | None = None,
+        noise_floor_dbfs: float | None = None,
         observe: Observe | None = None,
     ) -> None:
         _check_rules(config, bundle)
-        levels = Levels(config.levels, calibration)
+        levels = Levels(config.levels, calibration, noise_floor_dbfs)
         self._sensing = Sensing(levels, Patches(bundle.frontend), bundle.frontend.rate, classifier)
         self._deciding = Deciding(
             config, event_rules(bundle, config.events), levels.names, calibration, new_id, observe

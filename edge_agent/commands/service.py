@@ -123,7 +123,10 @@ def _agent(
     classifier = _Noticed(Classifier(bundle), monitor)
     with configfile.placed(loaded):
         pipelines = {
-            name: Pipeline(config, bundle, classifier, ids.new) for name in config.microphones
+            name: Pipeline(
+                config, bundle, classifier, ids.new, noise_floor_dbfs=microphone.noise_floor_dbfs
+            )
+            for name, microphone in config.microphones.items()
         }
     sources = {
         name: open_source(
