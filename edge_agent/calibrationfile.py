@@ -91,6 +91,16 @@ def read(folder: Path) -> dict[str, Entry]:
         raise StoreError(f"{path}: is damaged: {error}", hint=_DAMAGED) from error
 
 
+def in_force(
+    entries: Mapping[str, Entry], microphones: Mapping[str, MicrophoneConfig]
+) -> tuple[dict[str, Calibration], tuple[str, ...]]:
+    """The calibrations that hold now, by microphone, and the microphones whose do not fit them."""
+    known = {name: entries[name] for name in microphones if name in entries}
+    fitting = {name: entry for name, entry in known.items() if entry.fits(microphones[name])}
+    unfit = tuple(name for name in known if name not in fitting)
+    return {name: entry.in_short() for name, entry in fitting.items()}, unfit
+
+
 def write(folder: Path, entries: Mapping[str, Entry]) -> Path:
     """Put the file in place of the one before it; after a cut of power there is one of the two.
 
