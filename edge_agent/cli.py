@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 # Before numpy is imported: on a small machine its threads spin against each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -95,16 +95,29 @@ class _Moment(click.ParamType[date | datetime]):
         return instant
 
 
-class _Seconds(click.FloatRange):
-    """A duration; click's range takes NaN, which is neither below nor above it."""
+class _Number(click.FloatRange):
+    """A quantity; click's range takes NaN, which is neither below nor above it."""
 
     def convert(
         self, value: float, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        seconds = float(super().convert(value, param, ctx))
-        if math.isnan(seconds):
-            self.fail(f"{value!r} is no number of seconds", param, ctx)
-        return seconds
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return number
+
+
+class _Date(click.ParamType[str]):
+    """A day, as YYYY-MM-DD."""
+
+    name = "DATE"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            day = date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no date; write it like 2026-06-01", param, ctx)
+        return day.isoformat()
 
 
 @contextmanager
@@ -207,7 +220,7 @@ def replay(
 @cli.command()
 @click.option(
     "--seconds",
-    type=_Seconds(1, _WEEK_S),
+    type=_Number(1, _WEEK_S),
     help="Stop after this much sound; by default the scene is played once.",
 )
 @click.option("--mic", is_flag=True, help="Listen to the microphone instead of the scene.")
@@ -359,6 +372,76 @@ def devices(as_json: bool) -> None:
 
     with _printing():
         code = show_devices(as_json=as_json)
+    sys.exit(code)
+
+
+@cli.command()
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    default=Path("/etc/earshot/agent.yaml"),
+    show_default=True,
+    help="The device's configuration (YAML).",
+)
+@click.option("--microphone", metavar="NAME", help="Which; may be left out where there is one.")
+@click.option("--level", type=_Number(60, 140), help="dB SPL that the calibrator gives.")
+@click.option(
+    "--frequency",
+    type=_Number(31.5, 16000),
+    default=1000.0,
+    show_default=True,
+    help="Hz that the calibrator gives.",
+)
+@click.option("--offset", type=_Number(-300, 300), help="dB SPL of a full-scale sine, if known.")
+@click.option(
+    "--source", type=click.Choice(["laboratory", "datasheet"]), help="Where --offset is from."
+)
+@click.option("--date", "day", type=_Date(), help="UTC day of the calibration; by default today.")
+@click.option("--operator", help="Who did it.")
+@click.option("--note", help="Anything worth knowing later.")
+@click.option("--force", is_flag=True, help="Take an offset far from the last one; needs --note.")
+@_DRY_RUN
+def calibrate(
+    config_path: Path,
+    microphone: str | None,
+    level: float | None,
+    frequency: float,
+    offset: float | None,
+    source: Literal["laboratory", "datasheet"] | None,
+    day: str | None,
+    operator: str | None,
+    note: str | None,
+    force: bool,
+    dry_run: bool,
+) -> None:
+    """Find what turns a microphone's dBFS into dB, from a calibrator's tone.
+
+    Press the calibrator on, switch it on, and call this: it listens for 12 s, refuses a tone that
+    is in doubt, and writes calibration.json in the state folder. The service must not hold the
+    microphone meanwhile.
+
+    \b
+    edge-agent calibrate --level 94 --frequency 1000 --note "mast, 4 m"
+    edge-agent calibrate --offset 119.6 --source laboratory --date 2026-03-01
+    """
+    if force and not note:
+        raise click.UsageError("--force needs a --note that says why.")
+    from edge_agent.clock import SystemClock
+    from edge_agent.commands import calibrate as command
+
+    by: command.Calibrator | command.Known
+    if level is not None and offset is None and source is None:
+        by = command.Calibrator(level_db=level, frequency_hz=frequency)
+    elif level is None and offset is not None and source is not None:
+        by = command.Known(offset_db=offset, source=source)
+    else:
+        raise click.UsageError("Give --level for a calibrator, or --offset with its --source.")
+    remarks = command.Remarks(date=day, operator=operator, note=note)
+    with _printing():
+        code = command.calibrate(
+            config_path, microphone, by, remarks, SystemClock(), force=force, dry_run=dry_run
+        )
     sys.exit(code)
 
 

@@ -30,6 +30,8 @@ STEP_S = 0.5
 
 FAULTS = (
     "alert_uncalibrated",
+    "calibration_unfit",
+    "calibration_unreadable",
     "clipped",
     "clock_unsynced",
     "dc",

@@ -64,6 +64,7 @@ class Agent:
         drain_s: How long to go on delivering after the last source ended.
         service: Tells systemd; None: nobody is told.
         store: Keeps what was measured and heard; its owner closes it after `run`.
+        standing: Faults that hold as long as this agent runs.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Agent:
         drain_s: float = 60.0,
         service: Service | None = None,
         store: Store | None = None,
+        standing: Iterable[str] = (),
     ) -> None:
         self._sources = dict(sources)
         self._pipelines = dict(pipelines)
@@ -92,6 +94,7 @@ class Agent:
         self._drain_s = drain_s
         self._service = service or Service(clock, sources)
         self._store = store
+        self._standing = tuple(standing)
         self._listening = list(sources)
         self._broken: AudioError | None = None
         self._started_ns = clock.monotonic_ns()
@@ -237,7 +240,7 @@ class Agent:
             self._queue([health])
 
     def _other_faults(self, capture: Iterable[CaptureHealth]) -> list[str]:
-        found = self._output.faults()
+        found = [*self._standing, *self._output.faults()]
         found += [f"mic_missing:{one.microphone}" for one in capture if one.last_error is not None]
         resting = {rule for pipeline in self._pipelines.values() for rule in pipeline.resting}
         found += [f"alert_uncalibrated:{rule}" for rule in resting]

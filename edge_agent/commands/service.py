@@ -1,5 +1,6 @@
 """The agent of `edge-agent run`, put together."""
 
+import logging
 import platform
 import random
 import secrets
@@ -9,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from edge_agent import bundle as bundles
-from edge_agent import configfile
+from edge_agent import calibrationfile, configfile
 from edge_agent.bundle import Bundle
 from edge_agent.capture.open import open_source
 from edge_agent.capture.process import Child
@@ -19,6 +20,7 @@ from edge_agent.commands.agent import Agent
 from edge_agent.commands.device import client_id, with_paths
 from edge_agent.config import Config
 from edge_agent.configfile import LoadedConfig
+from edge_agent.errors import StoreError
 from edge_agent.health import Monitor
 from edge_agent.ids import Ids
 from edge_agent.machine import hardware
@@ -28,8 +30,10 @@ from edge_agent.notify import Service, Supervisor
 from edge_agent.outbox import Outbox
 from edge_agent.payloads import MicrophoneInfo
 from edge_agent.pipeline import Classifies, Pipeline
-from edge_agent.records import Samples
+from edge_agent.records import Calibration, Samples
 from edge_agent.store import Store
+
+_log = logging.getLogger(__name__)
 
 
 class _Noticed:
@@ -78,7 +82,27 @@ def serve(
         _agent(loaded, children, bundle, outbox, store, state_dir, clock, supervisor).run(stop)
 
 
-def _about(config: Config, bundle: Bundle, config_sha256: str, started_ns: int) -> About:
+def _calibrations(
+    config: Config, state_dir: Path
+) -> tuple[dict[str, Calibration], tuple[str, ...]]:
+    """The calibrations in force by microphone, and the faults that stand until the next start."""
+    try:
+        entries = calibrationfile.read(state_dir)
+    except StoreError as error:
+        # Levels in dBFS, and named so, are better than none.
+        _log.error("%s. %s", error.message, error.hint)
+        return {}, ("calibration_unreadable",)
+    calibrations, unfit = calibrationfile.in_force(entries, config.microphones)
+    return calibrations, tuple(f"calibration_unfit:{name}" for name in unfit)
+
+
+def _about(
+    config: Config,
+    bundle: Bundle,
+    config_sha256: str,
+    calibrations: Mapping[str, Calibration],
+    started_ns: int,
+) -> About:
     """What `info` tells."""
     return About(
         config_sha256=config_sha256,
@@ -88,7 +112,7 @@ def _about(config: Config, bundle: Bundle, config_sha256: str, started_ns: int) 
             for name, mic in config.microphones.items()
         ),
         indicators=config.levels.indicators,
-        calibrations={},
+        calibrations=dict(calibrations),
         hardware=hardware(),
         os=platform.platform(),
         python=platform.python_version(),
@@ -107,6 +131,7 @@ def _agent(
     supervisor: Supervisor,
 ) -> Agent:
     config = loaded.config
+    calibrations, standing = _calibrations(config, state_dir)
     seed = secrets.randbits(64)
     ids = Ids(seed, boot=f"{seed:016x}")
     encoder = Encoder(
@@ -124,7 +149,12 @@ def _agent(
     with configfile.placed(loaded):
         pipelines = {
             name: Pipeline(
-                config, bundle, classifier, ids.new, noise_floor_dbfs=microphone.noise_floor_dbfs
+                config,
+                bundle,
+                classifier,
+                ids.new,
+                calibration=calibrations.get(name),
+                noise_floor_dbfs=microphone.noise_floor_dbfs,
             )
             for name, microphone in config.microphones.items()
         }
@@ -142,7 +172,8 @@ def _agent(
         output,
         clock,
         monitor,
-        about=_about(config, bundle, loaded.sha256, clock.utc_ns()),
+        about=_about(config, bundle, loaded.sha256, calibrations, clock.utc_ns()),
         service=Service(clock, sources, supervisor),
         store=store,
+        standing=standing,
     )
