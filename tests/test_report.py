@@ -18,7 +18,7 @@ from edge_agent.commands.report_data import Report
 from edge_agent.config import StoreConfig
 from edge_agent.records import Calibration, LevelReading
 from edge_agent.store import Store
-from tests.sample_records import event, reading
+from tests.sample_records import event, reading, tallied
 
 CALIBRATED = Calibration(offset_db=119.74, date="2026-05-20", source="calibrator")
 CONFIG = """
@@ -28,16 +28,23 @@ state_dir: {folder}
 
 
 def minute(at: datetime, laeq: float, heard_s: float = 60.0, **changes: object) -> LevelReading:
-    calibrated = msgspec.structs.replace(
+    """A minute of these levels, dB where it is calibrated."""
+    one = msgspec.structs.replace(
         reading(int(at.timestamp())),
         id="",
         period_s=60,
-        values={"LAeq": laeq, "LAFmax": laeq + 10, "LAFmin": laeq - 10},
+        values={},
         heard_s=heard_s,
         calibration=CALIBRATED,
         synced=True,
     )
-    return msgspec.structs.replace(calibrated, **changes)
+    one = msgspec.structs.replace(one, **changes)
+    offset_db = one.calibration.offset_db if one.calibration else 0.0
+    names = ("LAeq", "LAFmax", "LAFmin")
+    suffix = "" if one.calibration else "_dbfs"
+    level = laeq - offset_db
+    told = tallied(one, LAeq=level, LAFmax=level + 10, LAFmin=level - 10)
+    return msgspec.structs.replace(told, values={f"{name}{suffix}": 0.0 for name in names})
 
 
 def utc(text: str) -> datetime:
@@ -115,12 +122,11 @@ def test_a_date_is_a_local_day_also_where_the_clocks_change(
 
 def test_what_has_no_known_time_or_another_unit_is_left_out_and_told(tmp_path: Path) -> None:
     at = [datetime.fromtimestamp(60 * n, tz=UTC) for n in range(4)]
-    uncalibrated = {"LAeq_dbfs": -20.0}
     fill(
         tmp_path,
         minute(at[0], 60.0),
         minute(at[1], 90.0, synced=False),
-        minute(at[2], 0.0, values=uncalibrated, calibration=None),
+        minute(at[2], -20.0, calibration=None),
         minute(at[3], 60.0, overload=True),
     )
     found = as_json(tmp_path, "--from", "1970-01-01", "--to", "1970-01-01")
@@ -129,11 +135,11 @@ def test_what_has_no_known_time_or_another_unit_is_left_out_and_told(tmp_path: P
     page = report(tmp_path, "--from", "1970-01-01", "--to", "1970-01-01").stdout
     assert "1 minute was left out because the clock was not synchronised." in page
     assert "1 minute was left out because they are not calibrated as the others are." in page
-    assert "1 minute was too loud for the microphone at some moment" in page
+    assert "In 1 seconds something was too loud for the microphone" in page
 
 
 def test_an_uncalibrated_microphone_is_never_said_to_be_in_db(tmp_path: Path) -> None:
-    fill(tmp_path, minute(utc("2026-06-01"), 0.0, values={"LAeq_dbfs": -20.0}, calibration=None))
+    fill(tmp_path, minute(utc("2026-06-01"), -20.0, calibration=None))
     options = ("--from", "2026-06-01", "--to", "2026-06-01")
     page = report(tmp_path, *options).stdout
     assert "This microphone is not calibrated" in page

@@ -8,34 +8,52 @@ import sys
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.acoustics.tallies import level
 from edge_agent.archive import Archive
 from edge_agent.clock import SimulatedClock
-from edge_agent.config import StoreConfig
+from edge_agent.config import LevelsConfig, StoreConfig
 from edge_agent.errors import StoreError
-from edge_agent.records import Calibration, LevelReading
+from edge_agent.levels import Levels
+from edge_agent.records import Calibration, LevelReading, Tally
 from edge_agent.store import COMMIT_S, Store
 from edge_agent.store_rows import reading_row, to_reading
-from tests.sample_records import SECOND_NS, event, reading
+from tests.metered import RATE, blocks, measured
+from tests.sample_records import SECOND_NS, event, reading, tallied
 
 ALL = (-(2**60), 2**60)
 CALIBRATED = Calibration(offset_db=119.74, date="2026-09-01", source="calibrator")
-levels = st.none() | st.floats(-200, 200)
+counts = st.dictionaries(st.integers(-2000, 300), st.integers(1, 28_800), max_size=40)
+amounts = st.integers(0, 2**200)
+names = st.sampled_from(["LAFmax", "LASmax", "LCpeak"])
 
 
 @given(
-    values=st.dictionaries(st.sampled_from(["LAeq", "LAFmax", "LCpeak"]), levels, min_size=1),
+    tally=st.builds(
+        Tally,
+        heard_us=st.integers(0, 2**40),
+        silent_us=st.integers(0, 2**40),
+        energies=st.dictionaries(st.sampled_from("ACZ"), amounts),
+        highest=st.dictionaries(names, st.integers(-20_000, 20_000)),
+        lowest=st.dictionaries(st.just("LAFmin"), st.integers(-20_000, 20_000)),
+        fast=counts,
+        bands=st.lists(amounts, max_size=31).map(tuple),
+        bands_us=st.integers(0, 2**40),
+        overload_s=st.integers(0, 3600),
+        under_range_s=st.integers(0, 3600),
+    ),
     second=st.integers(-(2**31), 2**33),
-    heard_ms=st.integers(0, 1001),
+    heard_ms=st.integers(0, 60_000),
     flags=st.tuples(st.booleans(), st.booleans(), st.booleans()),
     calibration=st.sampled_from([None, CALIBRATED]),
     reasons=st.dictionaries(st.just("LAeq"), st.just("silent_input")),
 )
 def test_a_reading_comes_back_as_it_was(
-    values: dict[str, float | None],
+    tally: Tally,
     second: int,
     heard_ms: int,
     flags: tuple[bool, bool, bool],
@@ -43,28 +61,45 @@ def test_a_reading_comes_back_as_it_was(
     reasons: dict[str, str],
 ) -> None:
     overload, under_range, synced = flags
+    suffix = "" if calibration else "_dbfs"
     before = msgspec.structs.replace(
         reading(second),
         id="",
-        values=values,
+        values={f"{name}{suffix}": None for name in ("LAeq", "LCpeak")},
         heard_s=heard_ms / 1000,
         overload=overload,
         under_range=under_range,
         synced=synced,
         calibration=calibration,
         reasons=reasons,
+        tally=tally,
     )
     row = reading_row(before)
     start_s, heard, kept, blob, why = row.values
     after = to_reading((row.series, start_s, heard, kept, blob, why))  # type: ignore[arg-type]
-    assert msgspec.structs.replace(after, values={}) == msgspec.structs.replace(before, values={})
-    assert list(after.values) == list(values)
-    for name, level in values.items():
-        stored = after.values[name]
-        if level is None or stored is None:
-            assert level is stored
-        else:
-            assert abs(stored - level) <= 0.005 + 1e-9
+    offset_db = calibration.offset_db if calibration else 0.0
+    for name, level_db in after.values.items():
+        level_dbfs = level(tally, name.removesuffix("_dbfs"))
+        assert level_db == (None if level_dbfs is None else level_dbfs + offset_db)
+    assert msgspec.structs.replace(after, values={}, bands=None) == msgspec.structs.replace(
+        before, values={}
+    )
+
+
+def test_a_second_of_the_meter_comes_back_to_a_hundredth(tmp_path: Path) -> None:
+    sound = np.random.default_rng(2).normal(0, 0.05, 3 * RATE).astype(np.float32)
+    told = measured(
+        blocks(sound, []), Levels(LevelsConfig(indicators=("LAeq", "LAFmax", "LCpeak")))
+    )
+    store = Store(tmp_path, SimulatedClock(), StoreConfig())
+    for one in told:
+        store.add(one)
+    store.close()
+    found = seconds_of(tmp_path)
+    assert [one.tally for one in found] == [one.tally for one in told]
+    for before, after in zip(told, found, strict=True):
+        for name, level_dbfs in before.values.items():
+            assert after.values[name] == pytest.approx(level_dbfs, abs=0.0051)
 
 
 def test_what_was_measured_and_heard_is_found_by_time_and_microphone(tmp_path: Path) -> None:
@@ -91,9 +126,9 @@ def test_what_was_measured_and_heard_is_found_by_time_and_microphone(tmp_path: P
 def test_a_second_that_was_measured_twice_is_the_one_that_knew_its_time_and_heard_more(
     tmp_path: Path, order: int
 ) -> None:
-    short = msgspec.structs.replace(reading(5, laeq_dbfs=-10.0), heard_s=0.3)
-    long = msgspec.structs.replace(reading(5, laeq_dbfs=-20.0), heard_s=0.7)
-    known = msgspec.structs.replace(reading(5, laeq_dbfs=-30.0), heard_s=0.5, synced=True)
+    short = msgspec.structs.replace(tallied(reading(5, laeq_dbfs=-10.0)), heard_s=0.3)
+    long = msgspec.structs.replace(tallied(reading(5, laeq_dbfs=-20.0)), heard_s=0.7)
+    known = msgspec.structs.replace(tallied(reading(5, laeq_dbfs=-30.0)), heard_s=0.5, synced=True)
     for expected, parts in ((-20.0, [short, long]), (-30.0, [short, long, known])):
         folder = tmp_path / f"{expected}"
         store = Store(folder, SimulatedClock(), StoreConfig())
@@ -196,7 +231,7 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(tmp_path: Path, kind: s
 def test_rows_that_cannot_be_read_are_counted_and_the_rest_is_given(tmp_path: Path) -> None:
     fill_store(tmp_path, range(10))
     with sqlite3.connect(tmp_path / "store.db") as database:
-        database.execute("UPDATE seconds SET levels = x'01' WHERE start_s = 4")
+        database.execute("UPDATE seconds SET tally = x'01' WHERE start_s = 4")
     archive = Archive(tmp_path)
     found = [one.start_ns // SECOND_NS for one in archive.seconds("mic", *ALL)]
     assert found == [0, 1, 2, 3, 5, 6, 7, 8, 9]

@@ -12,14 +12,13 @@ import msgspec
 from edge_agent import configfile
 from edge_agent.archive import Archive
 from edge_agent.commands.fiware import entities
-from edge_agent.commands.report_data import Report, gather, rounded
+from edge_agent.commands.report_data import NAMES, Report, gather, rounded
 from edge_agent.commands.report_page import page
 from edge_agent.errors import ConfigError, StoreError
 from edge_agent.messages import rfc3339
 
 Format: TypeAlias = Literal["html", "csv", "json", "fiware"]
 _NS = 1_000_000_000
-_COLUMNS = ("LAeq", "LCeq", "LZeq", "LAFmax", "LAFmin", "LASmax", "LCpeak")
 
 
 def report(
@@ -60,7 +59,7 @@ def report(
         minutes = archive.minutes(name, from_s * _NS, to_s * _NS)
         with configfile.placed(loaded):
             return "".join(f"{one.decode()}\n" for one in entities(minutes, site))
-    found = gather(archive, name, from_s, to_s)
+    found = gather(archive, name, from_s, to_s, zone)
     match kind:
         case "html":
             return page(found, site, zone)
@@ -75,9 +74,9 @@ def _csv(report: Report) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     suffix = "" if report.unit == "dB" else "_dbfs"
-    writer.writerow(["start", "period_s", "heard_s", *(f"{one}{suffix}" for one in _COLUMNS)])
+    writer.writerow(["start", "period_s", "heard_s", *(f"{one}{suffix}" for one in NAMES)])
     for hour in report.hours:
-        levels = (hour.levels.get(name) for name in _COLUMNS)
+        levels = (hour.levels.get(name) for name in NAMES)
         writer.writerow(
             [
                 rfc3339(hour.start_s * _NS),

@@ -1,25 +1,27 @@
 """What a report says, from the minutes and events of a store.
 
-Levels are averaged as energies over the time that was heard, never as decibels. Minutes whose time
-was not known are left out and counted; so are minutes without calibration where others have one,
-for dB and dBFS do not mix.
+Minutes are merged as the meter merges seconds: energies over the time that was heard, extremes,
+histograms. Minutes whose time was not known are left out and counted; so are minutes without
+calibration where others have one, for dB and dBFS do not mix.
 """
 
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from datetime import datetime, tzinfo
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta, tzinfo
 
 import msgspec
 
+from edge_agent.acoustics import tallies
 from edge_agent.archive import Archive
-from edge_agent.records import Calibration, Event, LevelReading
+from edge_agent.records import Calibration, Event, LevelReading, Tally
 
 _NS = 1_000_000_000
 _HOUR_S = 3600
-_MAXIMA = ("LAFmax", "LASmax", "LCpeak")
-_MINIMA = ("LAFmin",)
-_MEANS = ("LAeq", "LCeq", "LZeq")
+_NAMES = ("LAeq", "LCeq", "LZeq", "LAFmax", "LAFmin", "LASmax", "LCpeak", "L5", "L10", "L50")
+NAMES = (*_NAMES, "L90", "L95")
+"""Indicators of a report, in its order."""
+_COURSE_S = (60, 300, 900, 3600, 4 * 3600, 24 * 3600, 7 * 24 * 3600)
+_MOST_POINTS = 1500
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,8 +32,8 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     heard_s: float
     levels: dict[str, float]
     """By indicator, unrounded; what no minute had is left out."""
-    overload_s: float
-    """Of minutes in which something was too loud for the microphone."""
+    overload_s: int
+    """Seconds in which something was too loud for the microphone."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,9 +47,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     calibrations: tuple[Calibration, ...]
     """In force during the report, in the order of their first use."""
     whole: Interval
+    days: tuple[Interval, ...]
+    """Local dates in which something was measured."""
     hours: tuple[Interval, ...]
-    """Those in which something was heard, by time."""
-    minutes: tuple[Interval, ...]
+    """Those of UTC in which something was measured."""
+    course: tuple[Interval, ...]
+    """Equal intervals, as short as a picture can show; those in which something was measured."""
+    course_period_s: int
+    week: tuple[tuple[float | None, ...], ...]
+    """LAeq by local weekday, Monday first, and hour; None where nothing was measured."""
     events: tuple[Event, ...]
     unsynced: int
     """Minutes left out because their time was not known."""
@@ -57,14 +65,22 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of the store that could not be read."""
 
 
-def gather(archive: Archive, microphone: str, from_s: int, to_s: int) -> Report:
-    """Everything that was measured and heard within [from, to)."""
+def gather(archive: Archive, microphone: str, from_s: int, to_s: int, zone: tzinfo) -> Report:
+    """Everything that was measured and heard within [from, to).
+
+    Args:
+        archive: The device's own record.
+        microphone: Of which.
+        from_s: Seconds UTC.
+        to_s: Seconds UTC.
+        zone: Of dates, weekdays and hours.
+    """
     within = (from_s * _NS, to_s * _NS)
     found = list(archive.minutes(microphone, *within))
     synced = [minute for minute in found if minute.synced]
     calibrated = [minute for minute in synced if minute.calibration is not None]
     used = calibrated or synced
-    minutes = tuple(_interval([minute], minute.start_ns // _NS, 60) for minute in used)
+    every_s = next((one for one in _COURSE_S if to_s - from_s <= one * _MOST_POINTS), _COURSE_S[-1])
     return Report(
         microphone=microphone,
         from_s=from_s,
@@ -72,8 +88,11 @@ def gather(archive: Archive, microphone: str, from_s: int, to_s: int) -> Report:
         unit="dB" if calibrated else "dBFS",
         calibrations=_calibrations(used),
         whole=_interval(used, from_s, to_s - from_s),
-        hours=_hours(used),
-        minutes=minutes,
+        days=_days(used, zone),
+        hours=_equal(used, 0, _HOUR_S),
+        course=_equal(used, from_s, every_s),
+        course_period_s=every_s,
+        week=_week(used, zone),
         events=tuple(event for event in archive.events(microphone, *within) if event.synced),
         unsynced=len(found) - len(synced),
         uncalibrated=len(synced) - len(used),
@@ -86,63 +105,87 @@ def rounded(report: Report) -> Report:
     return msgspec.structs.replace(
         report,
         whole=_rounded(report.whole),
+        days=tuple(map(_rounded, report.days)),
         hours=tuple(map(_rounded, report.hours)),
-        minutes=tuple(map(_rounded, report.minutes)),
+        course=tuple(map(_rounded, report.course)),
+        week=tuple(
+            tuple(None if level is None else round(level, 1) for level in row)
+            for row in report.week
+        ),
     )
 
 
-def by_weekday_and_hour(hours: Iterable[Interval], zone: tzinfo) -> list[list[float | None]]:
-    """LAeq of each local hour of the week, Monday first; None where nothing was heard."""
-    cells: dict[tuple[int, int], list[Interval]] = defaultdict(list)
-    for hour in hours:
-        local = datetime.fromtimestamp(hour.start_s, tz=zone)
-        cells[local.weekday(), local.hour].append(hour)
-    return [[mean_laeq(cells[day, hour]) for hour in range(24)] for day in range(7)]
+def _start_s(minute: LevelReading) -> int:
+    return minute.start_ns // _NS
 
 
-def mean_laeq(intervals: Sequence[Interval]) -> float | None:
-    """Their LAeq together, by energy and heard time; None where there is none."""
-    known = [one for one in intervals if "LAeq" in one.levels and one.heard_s > 0]
-    if not known:
-        return None
-    energy = math.fsum(one.heard_s * 10 ** (one.levels["LAeq"] / 10) for one in known)
-    return 10 * math.log10(energy / math.fsum(one.heard_s for one in known))
-
-
-def _hours(minutes: Sequence[LevelReading]) -> tuple[Interval, ...]:
+def _equal(minutes: Sequence[LevelReading], from_s: int, period_s: int) -> tuple[Interval, ...]:
+    """Intervals of one length, counted from `from_s`."""
     found: dict[int, list[LevelReading]] = defaultdict(list)
     for minute in minutes:
-        found[minute.start_ns // _NS // _HOUR_S].append(minute)
-    return tuple(_interval(found[number], number * _HOUR_S, _HOUR_S) for number in sorted(found))
+        found[(_start_s(minute) - from_s) // period_s].append(minute)
+    return tuple(
+        _interval(found[number], from_s + number * period_s, period_s) for number in sorted(found)
+    )
+
+
+def _days(minutes: Sequence[LevelReading], zone: tzinfo) -> tuple[Interval, ...]:
+    found: dict[date, list[LevelReading]] = defaultdict(list)
+    for minute in minutes:
+        found[datetime.fromtimestamp(_start_s(minute), tz=zone).date()].append(minute)
+    midnights = {day: _midnight_s(day, zone) for day in found}
+    return tuple(
+        _interval(
+            found[day], midnights[day], _midnight_s(day + timedelta(days=1), zone) - midnights[day]
+        )
+        for day in sorted(found)
+    )
+
+
+def _midnight_s(day: date, zone: tzinfo) -> int:
+    return round(datetime.combine(day, time(), zone).timestamp())
+
+
+def _week(minutes: Sequence[LevelReading], zone: tzinfo) -> tuple[tuple[float | None, ...], ...]:
+    cells: dict[tuple[int, int], list[LevelReading]] = defaultdict(list)
+    for minute in minutes:
+        local = datetime.fromtimestamp(_start_s(minute), tz=zone)
+        cells[local.weekday(), local.hour].append(minute)
+    return tuple(
+        tuple(_interval(cells[day, hour], 0, 0).levels.get("LAeq") for hour in range(24))
+        for day in range(7)
+    )
 
 
 def _interval(readings: Sequence[LevelReading], start_s: int, period_s: int) -> Interval:
-    levels: dict[str, float] = {}
-    for name in (*_MEANS, *_MAXIMA, *_MINIMA):
-        # Plain names in a report; its unit says whether they are calibrated.
-        known = [
-            (one.heard_s, level)
-            for one in readings
-            if (level := one.values.get(name, one.values.get(f"{name}_dbfs"))) is not None
-        ]
-        if not known:
-            continue
-        if name in _MAXIMA:
-            levels[name] = max(level for _, level in known)
-        elif name in _MINIMA:
-            levels[name] = min(level for _, level in known)
-        else:
-            energy = math.fsum(heard_s * 10 ** (level / 10) for heard_s, level in known)
-            heard = math.fsum(heard_s for heard_s, _ in known)
-            if heard > 0 and energy > 0:
-                levels[name] = 10 * math.log10(energy / heard)
+    whole, offset_db = _merged(readings)
+    levels = {name: tallies.level(whole, name) for name in NAMES}
     return Interval(
         start_s=start_s,
         period_s=period_s,
-        heard_s=math.fsum(one.heard_s for one in readings),
-        levels=levels,
-        overload_s=math.fsum(one.period_s for one in readings if one.overload),
+        heard_s=(whole.heard_us + whole.silent_us) / 1e6,
+        levels={name: level + offset_db for name, level in levels.items() if level is not None},
+        overload_s=whole.overload_s,
     )
+
+
+def _merged(readings: Sequence[LevelReading]) -> tuple[Tally, float]:
+    """What readings add up to, and what turns its dBFS into their unit.
+
+    Where the calibration changed, the earlier ones are brought to the scale of the last.
+    """
+    offset_db = _offset_db(readings[-1]) if readings else 0.0
+    parts = (
+        tallies.moved(one.tally, _offset_db(one) - offset_db)
+        if _offset_db(one) != offset_db
+        else one.tally
+        for one in readings
+    )
+    return tallies.merge(parts), offset_db
+
+
+def _offset_db(reading: LevelReading) -> float:
+    return reading.calibration.offset_db if reading.calibration else 0.0
 
 
 def _rounded(interval: Interval) -> Interval:

@@ -6,10 +6,9 @@ from datetime import datetime, tzinfo
 from html import escape
 
 from edge_agent.commands import report_plots as plots
-from edge_agent.commands.report_data import Interval, Report, by_weekday_and_hour, mean_laeq
+from edge_agent.commands.report_data import Interval, Report
 from edge_agent.config import SiteConfig
 
-_MOST_POINTS = 1500
 _STYLE = """
 body{font:15px/1.45 sans-serif;color:#222;max-width:960px;margin:2em auto;padding:0 1em}
 h1{font-size:1.5em;margin-bottom:.1em}h2{font-size:1.15em;margin:1.8em 0 .4em}
@@ -32,14 +31,14 @@ def page(report: Report, site: SiteConfig, zone: tzinfo) -> str:
         _head(report, site, zone),
         _warnings(report),
         _summary(report),
+        f"<h2>Days, {report.unit}</h2>",
+        _days(report, zone),
         "<h2>Level over time</h2>",
         _timeline(report, zone),
         "<h2>Mean level by weekday and hour</h2>",
-        plots.heat_map(by_weekday_and_hour(report.hours, zone)),
+        plots.heat_map(report.week),
         "<h2>What was heard</h2>",
         _events(report),
-        "<h2>Completeness</h2>",
-        _completeness(report, zone),
         _limits(),
     ]
     title = escape(f"Sound levels of {site.device}, {site.site}")
@@ -78,7 +77,7 @@ def _head(report: Report, site: SiteConfig, zone: tzinfo) -> str:
 
 def _warnings(report: Report) -> str:
     found = []
-    if report.unit == "dBFS" and report.minutes:
+    if report.unit == "dBFS" and report.hours:
         found.append(
             "This microphone is not calibrated: levels are in dB below a full-scale sine, and say "
             "nothing of the sound pressure."
@@ -94,14 +93,14 @@ def _warnings(report: Report) -> str:
             found.append(f"{_minutes(count)} left out {why}.")
     if report.whole.overload_s:
         found.append(
-            f"{_minutes(round(report.whole.overload_s / 60))} too loud for the microphone at some "
-            "moment: true levels there are higher."
+            f"In {report.whole.overload_s} seconds something was too loud for the microphone: true "
+            "levels there are higher."
         )
     return "".join(f'<p class="warn">{escape(text)}</p>' for text in found)
 
 
 def _summary(report: Report) -> str:
-    if not report.minutes:
+    if not report.hours:
         return '<p class="warn">Nothing was measured within this time.</p>'
     rows = [(name, f"{value:.1f} {report.unit}") for name, value in report.whole.levels.items()]
     rows.append(("heard", _share(report.whole)))
@@ -113,20 +112,11 @@ def _summary(report: Report) -> str:
 
 
 def _timeline(report: Report, zone: tzinfo) -> str:
-    """Minutes, or longer means where there were too many points for the picture."""
-    span_s = report.to_s - report.from_s
-    every_s = next(
-        (one for one in (60, 300, 900, 3600, 4 * 3600) if span_s / one <= _MOST_POINTS), 86_400
-    )
-    heard: dict[int, list[Interval]] = defaultdict(list)
-    for minute in report.minutes:
-        heard[(minute.start_s - report.from_s) // every_s].append(minute)
+    every_s = report.course_period_s
+    levels = {one.start_s: one.levels.get("LAeq") for one in report.course}
     points = [
-        plots.Point(
-            report.from_s + (number + 0.5) * every_s,
-            mean_laeq(heard[number]) if number in heard else None,
-        )
-        for number in range(-(-span_s // every_s))
+        plots.Point(start_s + every_s / 2, levels.get(start_s))
+        for start_s in range(report.from_s, report.to_s, every_s)
     ]
     spans = [
         plots.Span(event.start_ns / 1e9, event.start_ns / 1e9 + event.duration_s, event.label)
@@ -157,12 +147,17 @@ def _events(report: Report) -> str:
     return table(("label", "events", "together", "best score"), rows)
 
 
-def _completeness(report: Report, zone: tzinfo) -> str:
-    by_date: dict[str, float] = defaultdict(float)
-    for hour in report.hours:
-        by_date[f"{datetime.fromtimestamp(hour.start_s, tz=zone):%Y-%m-%d}"] += hour.heard_s
-    rows = [(date, f"{heard_s / 3600:.2f} h") for date, heard_s in sorted(by_date.items())]
-    return table(("date", "heard"), rows)
+def _days(report: Report, zone: tzinfo) -> str:
+    shown = ("LAeq", "L10", "L50", "L90", "LAFmax")
+    rows = [
+        (
+            f"{datetime.fromtimestamp(day.start_s, tz=zone):%a %Y-%m-%d}",
+            *(level(day.levels.get(name)) for name in shown),
+            f"{day.heard_s / 3600:.2f} of {day.period_s / 3600:.0f} h",
+        )
+        for day in report.days
+    ]
+    return table(("date", *shown, "heard"), rows)
 
 
 def _limits() -> str:
