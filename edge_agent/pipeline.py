@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from edge_agent.acoustics.periods import Periods
+from edge_agent.acoustics.periods import Earlier, Periods
 from edge_agent.alerts import Alerts
 from edge_agent.bundle import Bundle, Label
 from edge_agent.config import Config, EventsConfig, LabelConfig
@@ -159,6 +159,7 @@ class Deciding:
         calibration: Of the microphone, or None.
         new_id: Gives readings, events and alerts their ids.
         observe: Hears why each patch and second led to what it did.
+        earlier: What an earlier start measured of the hour that goes on.
     """
 
     def __init__(
@@ -169,10 +170,11 @@ class Deciding:
         calibration: Calibration | None,
         new_id: NewId,
         observe: Observe | None = None,
+        earlier: Earlier | None = None,
     ) -> None:
         self._new_id = new_id
         self._indicators = tuple(name for name in indicators if name in _OF_EVENTS)
-        self._periods = Periods(config.levels.slow_indicators)
+        self._periods = Periods(config.levels.slow_indicators, earlier)
         self._events = Events(rules, config.events.max_duration_s, new_id, observe)
         offset_db = calibration.offset_db if calibration else None
         self._alerts = Alerts(config.alerts, offset_db, new_id, observe)
@@ -233,6 +235,7 @@ class Pipeline:
         calibration: Of the microphone; None gives levels in dBFS.
         noise_floor_dbfs: Of the microphone; None: whether a level is under range is not known.
         observe: Hears why each patch and second led to what it did.
+        earlier: What an earlier start measured of the hour that goes on.
 
     Raises:
         ConfigError: A rule or an override names a label that the model lacks, or an override puts
@@ -249,12 +252,19 @@ class Pipeline:
         calibration: Calibration | None = None,
         noise_floor_dbfs: float | None = None,
         observe: Observe | None = None,
+        earlier: Earlier | None = None,
     ) -> None:
         _check_rules(config, bundle)
         levels = Levels(config.levels, calibration, noise_floor_dbfs)
         self._sensing = Sensing(levels, Patches(bundle.frontend), bundle.frontend.rate, classifier)
         self._deciding = Deciding(
-            config, event_rules(bundle, config.events), levels.names, calibration, new_id, observe
+            config,
+            event_rules(bundle, config.events),
+            levels.names,
+            calibration,
+            new_id,
+            observe,
+            earlier,
         )
         self._end_ns = 0
 

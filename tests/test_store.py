@@ -5,17 +5,24 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_agent.acoustics import tallies
+from edge_agent.acoustics.percentiles import histogram
+from edge_agent.acoustics.periods import Periods
 from edge_agent.acoustics.tallies import level
 from edge_agent.archive import Archive
 from edge_agent.clock import SimulatedClock
+from edge_agent.commands.service import measured_before
 from edge_agent.config import LevelsConfig, StoreConfig
 from edge_agent.errors import StoreError
 from edge_agent.levels import Levels
@@ -26,6 +33,7 @@ from tests.metered import RATE, blocks, measured
 from tests.sample_records import SECOND_NS, event, reading, tallied
 
 ALL = (-(2**60), 2**60)
+INDICATORS = LevelsConfig().slow_indicators
 CALIBRATED = Calibration(offset_db=119.74, date="2026-09-01", source="calibrator")
 counts = st.dictionaries(st.integers(-2000, 300), st.integers(1, 28_800), max_size=40)
 amounts = st.integers(0, 2**200)
@@ -206,6 +214,38 @@ def test_a_kill_costs_what_was_not_yet_committed(tmp_path: Path) -> None:
     assert lost
 
 
+@given(st.data())
+@settings(max_examples=8, deadline=None)
+def test_hours_are_the_same_whatever_the_restarts(data: st.DataObject) -> None:
+    hours = 2
+    base = 1_780_002_000 // 3600 * 3600
+    stops = data.draw(st.sets(st.integers(1, 3600 * hours - 1), max_size=6))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        clock = SimulatedClock()
+        told: list[LevelReading] = []
+        for first, end in pairwise([0, *sorted(stops), 3600 * hours]):
+            # What `serve` puts together, as far as readings go.
+            periods = Periods(INDICATORS, partial(measured_before, folder, "mic"))
+            store = Store(folder, clock, StoreConfig())
+            for n in range(first, end):
+                one = made_second(base + n)
+                store.add(one)
+                told += periods.feed(one)
+                clock.wait(1)
+                store.turn()
+            store.close()
+    whole = Periods(INDICATORS)
+    expected = [one for n in range(3600 * hours) for one in whole.feed(made_second(base + n))]
+    # A minute in which nothing was over when it stopped is told by the start that ends it.
+    assert [one for one in told if one.period_s == 3600] == expected_of(expected, 3600)
+    assert [one for one in told if one.period_s == 60] == expected_of(expected, 60)
+
+
+def expected_of(readings: list[LevelReading], period_s: int) -> list[LevelReading]:
+    return [one for one in readings if one.period_s == period_s]
+
+
 @pytest.mark.parametrize("kind", ["cut", "overwritten", "replaced"])
 def test_a_damaged_file_is_set_aside_and_a_new_one_begun(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "store.db"
@@ -257,6 +297,20 @@ def test_a_folder_without_a_store_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "store.db").write_text("no database, but a text that is longer than a header" * 9)
     with pytest.raises(StoreError, match="file is not a database"):
         Archive(tmp_path)
+
+
+def made_second(at: int) -> LevelReading:
+    rng = np.random.default_rng(at)
+    levels_db = rng.uniform(-70, -20, 12)
+    tally = tallies.of_second(
+        {"LAeq": levels_db[0], "LCeq": levels_db[1], "LAFmax": levels_db[2]},
+        1_000_000,
+        histogram(levels_db[4:]),
+        (),
+        overload=False,
+        under_range=False,
+    )
+    return msgspec.structs.replace(reading(at), id="", values={"LAeq_dbfs": None}, tally=tally)
 
 
 def fill_store(folder: Path, of: range) -> None:

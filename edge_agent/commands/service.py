@@ -5,12 +5,14 @@ import platform
 import random
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from edge_agent import bundle as bundles
 from edge_agent import calibrationfile, configfile
+from edge_agent.archive import Archive
 from edge_agent.bundle import Bundle
 from edge_agent.capture.open import open_source
 from edge_agent.capture.process import Child
@@ -30,7 +32,7 @@ from edge_agent.notify import Service, Supervisor
 from edge_agent.outbox import Outbox
 from edge_agent.payloads import MicrophoneInfo
 from edge_agent.pipeline import Classifies, Pipeline
-from edge_agent.records import Calibration, Samples
+from edge_agent.records import Calibration, LevelReading, Samples
 from edge_agent.store import Store
 
 _log = logging.getLogger(__name__)
@@ -120,6 +122,16 @@ def _about(
     )
 
 
+def measured_before(
+    state_dir: Path, microphone: str, from_ns: int, to_ns: int
+) -> Iterable[LevelReading]:
+    """Seconds that an earlier start left in the store; none where it cannot be read."""
+    try:
+        return list(Archive(state_dir).seconds(microphone, from_ns, to_ns))
+    except StoreError:
+        return []
+
+
 def _agent(
     loaded: LoadedConfig,
     children: Mapping[str, Child],
@@ -155,6 +167,7 @@ def _agent(
                 ids.new,
                 calibration=calibrations.get(name),
                 noise_floor_dbfs=microphone.noise_floor_dbfs,
+                earlier=partial(measured_before, state_dir, name),
             )
             for name, microphone in config.microphones.items()
         }
