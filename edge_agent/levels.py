@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from edge_agent.acoustics.ballistics import FastWeighting
+from edge_agent.acoustics.response import Correction, Response
 from edge_agent.acoustics.weighting import RATES, AWeighting, Float
 from edge_agent.config import Indicator, LevelsConfig
 from edge_agent.records import Block, Calibration, LevelReading, Samples
@@ -68,15 +69,24 @@ class Levels:
     Args:
         settings: Which indicators.
         calibration: Of the microphone; None gives dBFS, and names that say so.
+        response: Of the microphone; None: levels are not corrected.
     """
 
-    def __init__(self, settings: LevelsConfig, calibration: Calibration | None = None) -> None:
+    def __init__(
+        self,
+        settings: LevelsConfig,
+        calibration: Calibration | None = None,
+        response: Response | None = None,
+    ) -> None:
         self._calibration = calibration
         suffix = "" if calibration else "_dbfs"
         self._published = {f"{name}{suffix}": name for name in settings.indicators}
         self._rate = RATES[0]
         self._step = self._rate // 1000
         self._weighting = AWeighting(self._rate, self._step, _FRAME_STEPS)
+        self._correction = (
+            None if response is None else Correction(response, self._rate, self._step, _FRAME_STEPS)
+        )
         self._fast = FastWeighting(self._rate, self._step)
         self._frame = np.empty(_FRAME_STEPS * self._step, dtype=np.float32)
         self._filled = 0
@@ -101,6 +111,8 @@ class Levels:
         readings: list[LevelReading] = []
         if block.missed:
             readings = self._measure()
+            if self._correction is not None:
+                self._correction.reset()
             self._weighting.reset()
             self._fast.reset()
         self._block = block
@@ -133,7 +145,10 @@ class Levels:
         if steps == 0:
             return []
         raw = self._frame[: steps * self._step].reshape(steps, self._step)
-        squares = np.square(self._weighting.filter(raw.astype(np.float64)))
+        sound = raw.astype(np.float64)
+        if self._correction is not None:
+            sound = self._correction.filter(sound)
+        squares = np.square(self._weighting.filter(sound))
         energy = squares.mean(axis=1)
         fast = self._fast.feed(squares)
         readings = []

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from edge_agent.acoustics.response import Response
 from edge_agent.alerts import Alerts
 from edge_agent.bundle import Bundle, Label
 from edge_agent.config import Config, EventsConfig, LabelConfig
@@ -223,6 +224,7 @@ class Pipeline:
         classifier: Scores a patch.
         new_id: Gives readings, events and alerts their ids.
         calibration: Of the microphone; None gives levels in dBFS.
+        response: Of the microphone; None leaves levels uncorrected.
         observe: Hears why each patch and second led to what it did.
 
     Raises:
@@ -238,10 +240,11 @@ class Pipeline:
         new_id: NewId,
         *,
         calibration: Calibration | None = None,
+        response: Response | None = None,
         observe: Observe | None = None,
     ) -> None:
         _check_rules(config, bundle)
-        levels = Levels(config.levels, calibration)
+        levels = Levels(config.levels, calibration, response)
         self._sensing = Sensing(levels, Patches(bundle.frontend), bundle.frontend.rate, classifier)
         self._deciding = Deciding(
             config, event_rules(bundle, config.events), levels.names, calibration, new_id, observe

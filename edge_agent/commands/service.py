@@ -9,8 +9,11 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+from msgspec import UNSET
+
 from edge_agent import bundle as bundles
-from edge_agent import calibrationfile, configfile
+from edge_agent import calibrationfile, configfile, responsefile
+from edge_agent.acoustics.response import Response
 from edge_agent.bundle import Bundle
 from edge_agent.capture.open import open_source
 from edge_agent.capture.process import Child
@@ -101,6 +104,7 @@ def _about(
     bundle: Bundle,
     config_sha256: str,
     calibrations: Mapping[str, Calibration],
+    responses: Mapping[str, Response],
     started_ns: int,
 ) -> About:
     """What `info` tells."""
@@ -108,7 +112,12 @@ def _about(
         config_sha256=config_sha256,
         labels=tuple(label.id for label in bundle.labels),
         microphones=tuple(
-            MicrophoneInfo(name=name, device=mic.path or mic.device, rate=mic.rate)
+            MicrophoneInfo(
+                name=name,
+                device=mic.path or mic.device,
+                rate=mic.rate,
+                response=responses[name].sha256[:8] if name in responses else UNSET,
+            )
             for name, mic in config.microphones.items()
         ),
         indicators=config.levels.indicators,
@@ -132,6 +141,11 @@ def _agent(
 ) -> Agent:
     config = loaded.config
     calibrations, standing = _calibrations(config, state_dir)
+    responses = {
+        name: responsefile.load(loaded.path.parent / microphone.response)
+        for name, microphone in config.microphones.items()
+        if microphone.response is not None
+    }
     seed = secrets.randbits(64)
     ids = Ids(seed, boot=f"{seed:016x}")
     encoder = Encoder(
@@ -148,7 +162,14 @@ def _agent(
     classifier = _Noticed(Classifier(bundle), monitor)
     with configfile.placed(loaded):
         pipelines = {
-            name: Pipeline(config, bundle, classifier, ids.new, calibration=calibrations.get(name))
+            name: Pipeline(
+                config,
+                bundle,
+                classifier,
+                ids.new,
+                calibration=calibrations.get(name),
+                response=responses.get(name),
+            )
             for name in config.microphones
         }
     sources = {
@@ -165,7 +186,7 @@ def _agent(
         output,
         clock,
         monitor,
-        about=_about(config, bundle, loaded.sha256, calibrations, clock.utc_ns()),
+        about=_about(config, bundle, loaded.sha256, calibrations, responses, clock.utc_ns()),
         service=Service(clock, sources, supervisor),
         store=store,
         standing=standing,
