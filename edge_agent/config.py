@@ -59,6 +59,7 @@ class MicrophoneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     rate: Annotated[int, Meta(ge=8000, le=192000)] = 48000
     path: Annotated[str, Meta(min_length=1)] | None = None
     noise_floor_dbfs: Annotated[float, Meta(ge=-200, le=0)] | None = None
+    response: Annotated[str, Meta(min_length=1)] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what only shows when two settings are seen together."""

@@ -209,6 +209,8 @@ class MicrophoneInfo(Struct, frozen=True, kw_only=True):
     name: str
     device: str
     rate: int
+    response: ShortHash | UnsetType = UNSET
+    """Of the file by which its levels are corrected; left out where there is none."""
 
 
 class InfoPayload(Struct, frozen=True, kw_only=True):

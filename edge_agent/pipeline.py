@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from edge_agent.acoustics.periods import Earlier, Periods
+from edge_agent.acoustics.response import Response
 from edge_agent.alerts import Alerts
 from edge_agent.bundle import Bundle, Label
 from edge_agent.config import Config, EventsConfig, LabelConfig
@@ -234,6 +235,7 @@ class Pipeline:
         new_id: Gives readings, events and alerts their ids.
         calibration: Of the microphone; None gives levels in dBFS.
         noise_floor_dbfs: Of the microphone; None: whether a level is under range is not known.
+        response: Of the microphone; None leaves levels uncorrected.
         observe: Hears why each patch and second led to what it did.
         earlier: What an earlier start measured of the hour that goes on.
 
@@ -251,11 +253,12 @@ class Pipeline:
         *,
         calibration: Calibration | None = None,
         noise_floor_dbfs: float | None = None,
+        response: Response | None = None,
         observe: Observe | None = None,
         earlier: Earlier | None = None,
     ) -> None:
         _check_rules(config, bundle)
-        levels = Levels(config.levels, calibration, noise_floor_dbfs)
+        levels = Levels(config.levels, calibration, noise_floor_dbfs, response)
         self._sensing = Sensing(levels, Patches(bundle.frontend), bundle.frontend.rate, classifier)
         self._deciding = Deciding(
             config,

@@ -181,6 +181,34 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     end_reason: EndReason | None
 
 
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of an interval's LAeq energy arrived while a label was heard."""
+
+    label: str
+    share: float
+    """0 to 1; where labels sounded together, split by their scores."""
+    level: float | None
+    """What this alone contributed, on the scale of the reading's values; None for a share of 0."""
+    min_share: float
+    """What rose above the background while no other label was heard."""
+    max_share: float
+    """All that arrived while it was heard, whoever made it."""
+    laeq_without: float | None
+    """LAeq without this share; None where nothing would be left."""
+    stationary: bool
+    """Part of the share is background that only this label can have made."""
+
+
+class Shares(msgspec.Struct, frozen=True, kw_only=True):
+    """What an interval's LAeq is made of; `sources`, `unlabelled` and `background` make 1."""
+
+    background: float
+    unlabelled: float
+    """Above the background while no label was heard."""
+    sources: tuple[Share, ...]
+    """The largest first."""
+
+
 class CaptureHealth(msgspec.Struct, frozen=True, kw_only=True):
     """What one microphone's stream went through since the start."""
 

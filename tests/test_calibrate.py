@@ -110,6 +110,19 @@ def test_a_pistonphone_at_250_hz_and_a_device_of_another_rate(tmp_path: Path) ->
     assert calibrated(config, by).offset_db == pytest.approx(128.5, abs=0.01)
 
 
+def test_the_response_is_taken_into_account_away_from_1_khz(tmp_path: Path) -> None:
+    config = device(tmp_path, rms_dbfs=-20.0, frequency_hz=250.0)
+    (tmp_path / "mic.txt").write_text("20 -3\n250 0.5\n1000 1.0\n20000 4\n")
+    text = config.read_text().replace("path:", "response: mic.txt, path:")
+    config.write_text(text)
+    # Relative to 1 kHz it reads 0.5 dB too low at 250 Hz, so the tone is at -19.5 dBFS.
+    by = Calibrator(level_db=114.0, frequency_hz=250.0)
+    assert calibrated(config, by).offset_db == 133.5
+    (tmp_path / "mic.txt").write_text("20 -3\n250 0,5\n")
+    with pytest.raises(ConfigError, match=r"mic\.txt:2: found '250 0,5'"):
+        calibrated(config, by)
+
+
 @pytest.mark.parametrize("offset_db", [119.62, 0.3, 0.0, -0.3, -0.7, -1.0, -12.5])
 @pytest.mark.parametrize("source", ["laboratory", "datasheet"])
 def test_a_known_offset_keeps_its_sign(tmp_path: Path, offset_db: float, source: str) -> None:

@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent import responsefile
+from edge_agent import configfile, responsefile
 from edge_agent.acoustics.response import Correction, Response
 from edge_agent.acoustics.weighting import Float
+from edge_agent.commands import doctor_sound
+from edge_agent.config import LevelsConfig
 from edge_agent.errors import ConfigError
+from edge_agent.levels import Levels
+from tests.metered import blocks, level, measured, sine
 
 STEP = 48
 STEPS = 250
@@ -116,6 +120,46 @@ def test_a_constant_far_from_zero_stays_bounded() -> None:
     assert 0 < last[0, 0] < 0.05 * 10 ** (25 / 20)
 
 
+@pytest.mark.parametrize(
+    ("frequency_hz", "change_db"), [(100.0, 3.0), (1000.0, 0.0), (8000.0, -2.0)]
+)
+def test_levels_are_corrected(frequency_hz: float, change_db: float) -> None:
+    smooth = np.interp(np.log(HZ), np.log([10, 100, 1000, 8000, 20000]), [-6, -3, 0, 2, 4])
+    found = [
+        level(measured(blocks(sine(frequency_hz, 3, 0.1), []), meter)[-1], "LAeq_dbfs")
+        for meter in (
+            Levels(LevelsConfig()),
+            Levels(LevelsConfig(), None, response=response(smooth)),
+        )
+    ]
+    # The corners of the straight lines are rounded.
+    assert found[1] - found[0] == pytest.approx(change_db, abs=0.1)
+
+
+@settings(max_examples=15)
+@given(st.lists(st.integers(1, 3 * 48000 - 1), unique=True, max_size=12).map(sorted))
+def test_corrected_levels_do_not_depend_on_the_cuts(cuts: list[int]) -> None:
+    sound = np.random.default_rng(3).normal(0, 0.1, 3 * 48000).astype(np.float32)
+    microphone = response(mems(HZ))
+    whole = measured(blocks(sound, []), Levels(LevelsConfig(), None, response=microphone))
+    parts = measured(blocks(sound, cuts), Levels(LevelsConfig(), None, response=microphone))
+    assert parts == whole
+
+
+def test_behind_a_gap_the_correction_begins_anew() -> None:
+    sound = np.random.default_rng(3).normal(0, 0.1, 4 * 48000).astype(np.float32)
+    loud = sound.copy()
+    loud[: 2 * 48000] *= 5
+    readings = [
+        measured(
+            blocks(samples, [2 * 48000], missed_at={2 * 48000: 4800}),
+            Levels(LevelsConfig(), None, response=response(mems(HZ))),
+        )
+        for samples in (sound, loud)
+    ]
+    assert readings[0][-1] == readings[1][-1]
+
+
 def written(folder: Path, text: str | bytes) -> Path:
     path = folder / "mic.txt"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
@@ -174,3 +218,12 @@ def test_what_is_no_response_is_refused_with_its_line(
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"mic\.txt: cannot be read: No such file"):
         responsefile.load(tmp_path / "mic.txt")
+
+
+def test_the_doctor_reads_it(tmp_path: Path) -> None:
+    written(tmp_path, "20 1\n1000 x\n")
+    config = tmp_path / "agent.yaml"
+    config.write_text("microphones: {mic: {kind: stdin, response: mic.txt}}\n")
+    (found,) = doctor_sound.microphones(configfile.load(config))
+    assert found.status == "fault"
+    assert found.found == f"{tmp_path}/mic.txt:2: found '1000 x'"

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from edge_agent import __version__, calibrationfile, configfile
+from edge_agent import __version__, calibrationfile, configfile, responsefile
 from edge_agent.acoustics.calibration import (
     SETTLE_S,
     TONE_S,
@@ -166,6 +166,10 @@ def _heard_offset(
     name: str, settings: MicrophoneConfig, loaded: LoadedConfig, by: Calibrator, clock: Clock
 ) -> float:
     """The offset by a tone that is on the microphone now."""
+    correction_db = 0.0
+    if settings.response is not None:
+        response = responsefile.load(loaded.path.parent / settings.response)
+        correction_db = float(response.correction_db(np.array([by.frequency_hz]))[0])
     try:
         with closing(open_source(name, settings, clock, loaded.path.parent)) as source:
             samples, rate = _sound(name, source, by.frequency_hz, clock)
@@ -176,7 +180,7 @@ def _heard_offset(
     doubt = doubt_of(tone, by.frequency_hz)
     if doubt is not None:
         raise _refusal(name, doubt)
-    return _rounded(offset_of(tone, by.level_db))
+    return _rounded(offset_of(tone, by.level_db, correction_db))
 
 
 def _sound(name: str, source: Source, frequency_hz: float, clock: Clock) -> tuple[Samples, int]:

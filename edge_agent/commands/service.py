@@ -10,8 +10,11 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+from msgspec import UNSET
+
 from edge_agent import bundle as bundles
-from edge_agent import calibrationfile, configfile
+from edge_agent import calibrationfile, configfile, responsefile
+from edge_agent.acoustics.response import Response
 from edge_agent.archive import Archive
 from edge_agent.bundle import Bundle
 from edge_agent.capture.open import open_source
@@ -103,6 +106,7 @@ def _about(
     bundle: Bundle,
     config_sha256: str,
     calibrations: Mapping[str, Calibration],
+    responses: Mapping[str, Response],
     started_ns: int,
 ) -> About:
     """What `info` tells."""
@@ -110,7 +114,12 @@ def _about(
         config_sha256=config_sha256,
         labels=tuple(label.id for label in bundle.labels),
         microphones=tuple(
-            MicrophoneInfo(name=name, device=mic.path or mic.device, rate=mic.rate)
+            MicrophoneInfo(
+                name=name,
+                device=mic.path or mic.device,
+                rate=mic.rate,
+                response=responses[name].sha256[:8] if name in responses else UNSET,
+            )
             for name, mic in config.microphones.items()
         ),
         indicators=config.levels.indicators,
@@ -144,6 +153,11 @@ def _agent(
 ) -> Agent:
     config = loaded.config
     calibrations, standing = _calibrations(config, state_dir)
+    responses = {
+        name: responsefile.load(loaded.path.parent / microphone.response)
+        for name, microphone in config.microphones.items()
+        if microphone.response is not None
+    }
     seed = secrets.randbits(64)
     ids = Ids(seed, boot=f"{seed:016x}")
     encoder = Encoder(
@@ -167,6 +181,7 @@ def _agent(
                 ids.new,
                 calibration=calibrations.get(name),
                 noise_floor_dbfs=microphone.noise_floor_dbfs,
+                response=responses.get(name),
                 earlier=partial(measured_before, state_dir, name),
             )
             for name, microphone in config.microphones.items()
@@ -185,7 +200,7 @@ def _agent(
         output,
         clock,
         monitor,
-        about=_about(config, bundle, loaded.sha256, calibrations, clock.utc_ns()),
+        about=_about(config, bundle, loaded.sha256, calibrations, responses, clock.utc_ns()),
         service=Service(clock, sources, supervisor),
         store=store,
         standing=standing,

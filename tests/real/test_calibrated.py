@@ -1,5 +1,6 @@
 """A service that finds `calibration.json`: what it measures, tells, and does when it is damaged."""
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 import soundfile
+from msgspec import UNSET
 
 from edge_agent import calibrationfile
 from edge_agent.calibrationfile import Entry
@@ -18,7 +20,7 @@ pytestmark = pytest.mark.real
 
 _CONFIG = """
 microphones:
-  mic: {{kind: file, path: tone.flac}}
+  mic: {{kind: file, path: tone.flac, response: mic.txt}}
   bare: {{kind: file, path: tone.flac}}
   moved: {{kind: file, path: tone.flac}}
 alerts:
@@ -44,6 +46,7 @@ def state(tmp_path: Path) -> Path:
     """Of an agent that plays four seconds of 1 kHz with an RMS of -26 dBFS to each microphone."""
     tone = 10 ** (-26 / 20) * np.sin(2 * np.pi * 1000 * np.arange(4 * 48_000) / 48_000)
     soundfile.write(tmp_path / "tone.flac", tone, 48_000)  # noqa: TID251
+    (tmp_path / "mic.txt").write_text("20 -3\n1000 0.5\n20000 4\n")
     folder = tmp_path / "state"
     folder.mkdir()
     return folder
@@ -83,14 +86,14 @@ def test_levels_are_in_decibels_where_a_calibration_holds_and_only_there(
             for reading in calibrated:
                 # -26 dBFS at 1 kHz, where A is 0 dB, on a microphone of 119.62 dB.
                 assert reading.laeq == 93.6
-                assert reading.laeq_dbfs is msgspec.UNSET
+                assert reading.laeq_dbfs is UNSET
                 assert reading.calibration.offset_db == 119.62
                 assert reading.calibration.date == "2026-05-02"
                 assert reading.calibration.source == "calibrator"
             for name in ("bare", "moved"):
                 for reading in of_mic(subscriber, name):
                     assert reading.laeq_dbfs == -26.0
-                    assert reading.laeq is msgspec.UNSET
+                    assert reading.laeq is UNSET
                     assert reading.calibration.source == "none"
             told = subscriber.payloads("/alerts/loud")
             alerts = [one for one in told if isinstance(one, AlertPayload)]
@@ -101,6 +104,8 @@ def test_levels_are_in_decibels_where_a_calibration_holds_and_only_there(
             assert "calibration_unreadable" not in faults(subscriber)
             info = next(one for one in subscriber.payloads("/info"))
             assert isinstance(info, InfoPayload)
+            digits = hashlib.sha256((tmp_path / "mic.txt").read_bytes()).hexdigest()[:8]
+            assert [one.response for one in info.microphones] == [digits, UNSET, UNSET]
             assert {name: one.source for name, one in info.calibration.items()} == {
                 "mic": "calibrator",
                 "bare": "none",
