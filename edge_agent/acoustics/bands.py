@@ -1,9 +1,9 @@
 """Third-octave bands of IEC 61260-1:2014, class 1, from 20 Hz to what the rate carries.
 
 Each band is a Butterworth band-pass of order 6 (twelve poles) by the bilinear transform with both
-edges prewarped, at a fifth or less of the work since low bands run at low rates: five stages, each
-a fourth of the rate before it, by two half-band filters. A band runs in modal form, its six pole
-pairs side by side as complex one-pole filters, a block of samples at a time:
+edges prewarped. Low bands run at low rates: five stages, each at a fourth of the rate before it,
+by two half-band filters. A band runs in modal form, its six pole pairs side by side as complex
+one-pole filters, a block of samples at a time:
 
     y = T x + O s        s' = M s + B x        with M diagonal
 
@@ -169,7 +169,7 @@ class _Stage:
         self._states = np.zeros((_MOST_BLOCKS + 1, modes), np.complex128)
         self._moved = np.empty((_MOST_BLOCKS, modes), np.complex128)
         self._product = np.empty((_MOST_BLOCKS, self._matrix.shape[1]))
-        self._output = np.empty((count, _MOST_BLOCKS, block))
+        self._output = np.empty(count * _MOST_BLOCKS * block)
         self._pending = np.empty(_MOST_BLOCKS * block)
         self._filled = 0
         self._halves = (HalfBand(*FIRST_HALF), HalfBand(*SECOND_HALF))
@@ -226,10 +226,13 @@ class _Stage:
             states[distance:] += moved
             distance *= 2
         before = states[:-1].view(np.float64).reshape(count, self._count, 2 * ORDER)
-        output = np.matmul(before.transpose(1, 0, 2), self._observe, out=self._output[:, :count])
+        room = self._output[: self._count * count * self._block]
+        output = room.reshape(self._count, count, self._block)
+        np.matmul(before.transpose(1, 0, 2), self._observe, out=output)
         driven = product[:, 2 * modes :].reshape(count, self._count, self._block)
         output += driven.transpose(1, 0, 2)
-        self._squares += np.einsum("bkl,bkl->b", output, output)
+        for band, flat in enumerate(output.reshape(self._count, -1)):
+            self._squares[band] += flat @ flat
         self._samples += blocks.size
         self._states[0] = states[count]
 
