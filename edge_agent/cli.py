@@ -324,7 +324,7 @@ def uninstall(root: Path, dry_run: bool) -> None:
 @click.option("--microphone", help="Which; needed where there are several.")
 @click.option("--from", "first", type=_Moment(), required=True, help="A local date, or an instant.")
 @click.option("--to", "last", type=_Moment(), required=True, help="The same; a date is included.")
-@click.option("--zone", default="UTC", show_default=True, help="Time zone, as Europe/Berlin.")
+@click.option("--zone", help="Time zone, as Europe/Berlin. By default that of the site.")
 @click.option(
     "--format",
     "kind",
@@ -339,7 +339,7 @@ def report(
     microphone: str | None,
     first: date | datetime,
     last: date | datetime,
-    zone: str,
+    zone: str | None,
     kind: "Format",
 ) -> None:
     """Tell what this device measured and heard, from its own record.

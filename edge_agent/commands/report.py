@@ -5,11 +5,10 @@ import io
 from datetime import date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import Literal, TypeAlias
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from edge_agent import configfile
+from edge_agent import configfile, timezone
 from edge_agent.archive import Archive
 from edge_agent.commands.fiware import entities
 from edge_agent.commands.report_data import NAMES, Report, gather, rounded
@@ -27,7 +26,7 @@ def report(
     microphone: str | None,
     first: date | datetime,
     last: date | datetime,
-    zone_name: str,
+    zone_name: str | None,
     kind: Format,
 ) -> str:
     """The report as text.
@@ -38,7 +37,7 @@ def report(
         microphone: Which; may be left out where there is only one.
         first: The beginning; a date is its local midnight.
         last: The end, not included; a date is the local midnight after it.
-        zone_name: Time zone, as `Europe/Berlin`.
+        zone_name: Time zone, as `Europe/Berlin`; by default that of the site.
         kind: How it is written.
 
     Raises:
@@ -46,7 +45,8 @@ def report(
         StoreError: The store cannot be read, or holds no such microphone.
     """
     loaded = configfile.load(config_path)
-    zone = _zone(zone_name)
+    with configfile.placed(loaded):
+        zone = timezone.zone(zone_name or loaded.config.site.timezone, "site.timezone")
     archive = Archive(state_dir or loaded.path.parent / loaded.config.state_dir)
     name = _microphone(archive, microphone)
     from_s, to_s = _instant(first, zone), _instant(last, zone, after=True)
@@ -59,7 +59,7 @@ def report(
         minutes = archive.minutes(name, from_s * _NS, to_s * _NS)
         with configfile.placed(loaded):
             return "".join(f"{one.decode()}\n" for one in entities(minutes, site))
-    found = gather(archive, name, from_s, to_s, zone)
+    found = gather(archive, name, from_s, to_s, zone, loaded.config.lden)
     match kind:
         case "html":
             return page(found, site, zone)
@@ -86,16 +86,6 @@ def _csv(report: Report) -> str:
             ]
         )
     return text.getvalue()
-
-
-def _zone(name: str) -> tzinfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ConfigError(
-            f"time zone {name!r} is not known",
-            hint="Name it by continent and city, as in Europe/Berlin, or write UTC.",
-        ) from error
 
 
 def _microphone(archive: Archive, wanted: str | None) -> str:

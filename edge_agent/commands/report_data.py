@@ -12,7 +12,10 @@ from datetime import date, datetime, time, timedelta, tzinfo
 import msgspec
 
 from edge_agent.acoustics import tallies
+from edge_agent.acoustics.days import Days
+from edge_agent.acoustics.periods import shifted
 from edge_agent.archive import Archive
+from edge_agent.config import LdenConfig, Period
 from edge_agent.records import Calibration, Event, LevelReading, Tally
 
 _NS = 1_000_000_000
@@ -36,6 +39,18 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds in which something was too loud for the microphone."""
 
 
+class Day(msgspec.Struct, frozen=True, kw_only=True):
+    """A local date."""
+
+    date: date
+    measured: Interval
+    periods: dict[Period, float | None]
+    """Lday, Levening and Lnight; None where nothing was heard."""
+    lden: float | None
+    reason: str | None
+    """Why there is no Lden: `too_little_heard:night`."""
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All of it; levels are unrounded."""
 
@@ -47,7 +62,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     calibrations: tuple[Calibration, ...]
     """In force during the report, in the order of their first use."""
     whole: Interval
-    days: tuple[Interval, ...]
+    lden: float | None
+    """Of all days together: energies of each period first, then their sum."""
+    days: tuple[Day, ...]
     """Local dates in which something was measured."""
     hours: tuple[Interval, ...]
     """Those of UTC in which something was measured."""
@@ -65,7 +82,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of the store that could not be read."""
 
 
-def gather(archive: Archive, microphone: str, from_s: int, to_s: int, zone: tzinfo) -> Report:
+def gather(
+    archive: Archive, microphone: str, from_s: int, to_s: int, zone: tzinfo, lden: LdenConfig
+) -> Report:
     """Everything that was measured and heard within [from, to).
 
     Args:
@@ -74,6 +93,7 @@ def gather(archive: Archive, microphone: str, from_s: int, to_s: int, zone: tzin
         from_s: Seconds UTC.
         to_s: Seconds UTC.
         zone: Of dates, weekdays and hours.
+        lden: When day, evening and night begin.
     """
     within = (from_s * _NS, to_s * _NS)
     found = list(archive.minutes(microphone, *within))
@@ -81,6 +101,11 @@ def gather(archive: Archive, microphone: str, from_s: int, to_s: int, zone: tzin
     calibrated = [minute for minute in synced if minute.calibration is not None]
     used = calibrated or synced
     every_s = next((one for one in _COURSE_S if to_s - from_s <= one * _MOST_POINTS), _COURSE_S[-1])
+    offset_db = _offset_db(used[-1]) if used else 0.0
+    periods = Days(zone, lden)
+    for minute in used:
+        periods.add_tally(minute.start_ns, _on_scale(minute, offset_db))
+    days = _days(used, zone, periods, offset_db)
     return Report(
         microphone=microphone,
         from_s=from_s,
@@ -88,7 +113,8 @@ def gather(archive: Archive, microphone: str, from_s: int, to_s: int, zone: tzin
         unit="dB" if calibrated else "dBFS",
         calibrations=_calibrations(used),
         whole=_interval(used, from_s, to_s - from_s),
-        days=_days(used, zone),
+        lden=shifted(periods.levels(day.date for day in days).lden_dbfs, offset_db),
+        days=days,
         hours=_equal(used, 0, _HOUR_S),
         course=_equal(used, from_s, every_s),
         course_period_s=every_s,
@@ -105,13 +131,11 @@ def rounded(report: Report) -> Report:
     return msgspec.structs.replace(
         report,
         whole=_rounded(report.whole),
-        days=tuple(map(_rounded, report.days)),
+        lden=_tenth(report.lden),
+        days=tuple(map(_rounded_day, report.days)),
         hours=tuple(map(_rounded, report.hours)),
         course=tuple(map(_rounded, report.course)),
-        week=tuple(
-            tuple(None if level is None else round(level, 1) for level in row)
-            for row in report.week
-        ),
+        week=tuple(tuple(map(_tenth, row)) for row in report.week),
     )
 
 
@@ -129,17 +153,30 @@ def _equal(minutes: Sequence[LevelReading], from_s: int, period_s: int) -> tuple
     )
 
 
-def _days(minutes: Sequence[LevelReading], zone: tzinfo) -> tuple[Interval, ...]:
+def _days(
+    minutes: Sequence[LevelReading], zone: tzinfo, periods: Days, offset_db: float
+) -> tuple[Day, ...]:
     found: dict[date, list[LevelReading]] = defaultdict(list)
     for minute in minutes:
         found[datetime.fromtimestamp(_start_s(minute), tz=zone).date()].append(minute)
-    midnights = {day: _midnight_s(day, zone) for day in found}
-    return tuple(
-        _interval(
-            found[day], midnights[day], _midnight_s(day + timedelta(days=1), zone) - midnights[day]
+    days = []
+    for day in sorted(found):
+        midnight_s = _midnight_s(day, zone)
+        length_s = _midnight_s(day + timedelta(days=1), zone) - midnight_s
+        levels = periods.levels([day])
+        days.append(
+            Day(
+                date=day,
+                measured=_interval(found[day], midnight_s, length_s),
+                periods={
+                    period: shifted(one.level_dbfs, offset_db)
+                    for period, one in levels.periods.items()
+                },
+                lden=shifted(levels.lden_dbfs, offset_db),
+                reason=levels.reason,
+            )
         )
-        for day in sorted(found)
-    )
+    return tuple(days)
 
 
 def _midnight_s(day: date, zone: tzinfo) -> int:
@@ -175,13 +212,13 @@ def _merged(readings: Sequence[LevelReading]) -> tuple[Tally, float]:
     Where the calibration changed, the earlier ones are brought to the scale of the last.
     """
     offset_db = _offset_db(readings[-1]) if readings else 0.0
-    parts = (
-        tallies.moved(one.tally, _offset_db(one) - offset_db)
-        if _offset_db(one) != offset_db
-        else one.tally
-        for one in readings
-    )
-    return tallies.merge(parts), offset_db
+    return tallies.merge(_on_scale(one, offset_db) for one in readings), offset_db
+
+
+def _on_scale(reading: LevelReading, offset_db: float) -> Tally:
+    """Its tally on the full scale of a calibration with this offset."""
+    by_db = _offset_db(reading) - offset_db
+    return tallies.moved(reading.tally, by_db) if by_db else reading.tally
 
 
 def _offset_db(reading: LevelReading) -> float:
@@ -192,6 +229,19 @@ def _rounded(interval: Interval) -> Interval:
     # `+ 0.0` turns -0.0 into 0.0.
     levels = {name: round(level, 1) + 0.0 for name, level in interval.levels.items()}
     return msgspec.structs.replace(interval, levels=levels, heard_s=round(interval.heard_s, 3))
+
+
+def _rounded_day(day: Day) -> Day:
+    return msgspec.structs.replace(
+        day,
+        measured=_rounded(day.measured),
+        periods={period: _tenth(level) for period, level in day.periods.items()},
+        lden=_tenth(day.lden),
+    )
+
+
+def _tenth(level: float | None) -> float | None:
+    return None if level is None else round(level, 1) + 0.0
 
 
 def _calibrations(minutes: Sequence[LevelReading]) -> tuple[Calibration, ...]:

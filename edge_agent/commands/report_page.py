@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from html import escape
 
+from edge_agent.acoustics.days import PERIODS
 from edge_agent.commands import report_plots as plots
 from edge_agent.commands.report_data import Interval, Report
 from edge_agent.config import SiteConfig
@@ -32,7 +33,7 @@ def page(report: Report, site: SiteConfig, zone: tzinfo) -> str:
         _warnings(report),
         _summary(report),
         f"<h2>Days, {report.unit}</h2>",
-        _days(report, zone),
+        _days(report),
         "<h2>Level over time</h2>",
         _timeline(report, zone),
         "<h2>Mean level by weekday and hour</h2>",
@@ -103,6 +104,7 @@ def _summary(report: Report) -> str:
     if not report.hours:
         return '<p class="warn">Nothing was measured within this time.</p>'
     rows = [(name, f"{value:.1f} {report.unit}") for name, value in report.whole.levels.items()]
+    rows.append(("Lden", level(report.lden) + (f" {report.unit}" if report.lden else "")))
     rows.append(("heard", _share(report.whole)))
     rows += [
         ("calibration", f"{one.offset_db:+.2f} dB, {one.source}, {one.date}")
@@ -147,17 +149,25 @@ def _events(report: Report) -> str:
     return table(("label", "events", "together", "best score"), rows)
 
 
-def _days(report: Report, zone: tzinfo) -> str:
+def _days(report: Report) -> str:
     shown = ("LAeq", "L10", "L50", "L90", "LAFmax")
     rows = [
         (
-            f"{datetime.fromtimestamp(day.start_s, tz=zone):%a %Y-%m-%d}",
-            *(level(day.levels.get(name)) for name in shown),
-            f"{day.heard_s / 3600:.2f} of {day.period_s / 3600:.0f} h",
+            f"{day.date:%a %Y-%m-%d}",
+            *(level(day.periods[period]) for period in PERIODS),
+            level(day.lden),
+            *(level(day.measured.levels.get(name)) for name in shown),
+            f"{day.measured.heard_s / 3600:.2f} of {day.measured.period_s / 3600:.0f} h",
         )
         for day in report.days
     ]
-    return table(("date", *shown, "heard"), rows)
+    head = ("date", "Lday", "Levening", "Lnight", "Lden", *shown, "heard")
+    without = [day for day in report.days if day.reason is not None]
+    note = ""
+    if without:
+        days = ", ".join(f"{day.date} ({str(day.reason).partition(':')[2]})" for day in without)
+        note = f'<p class="note">No Lden where too little of a period was heard: {days}.</p>'
+    return table(head, rows) + note
 
 
 def _limits() -> str:
