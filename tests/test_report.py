@@ -202,7 +202,7 @@ def test_a_calibrated_minute_is_a_noise_level_observed(tmp_path: Path) -> None:
         (("--from", "2026-06-02", "--to", "2026-06-01"), "--from 2026-06-02 is not before"),
         (
             ("--from", "2026-06-01", "--to", "2026-06-01", "--zone", "Mars"),
-            "time zone 'Mars' is not known",
+            "edge-agent: 'Mars' is no time zone",
         ),
         (
             ("--from", "2026-06-01", "--to", "2026-06-01", "--microphone", "yard"),
@@ -222,3 +222,40 @@ def test_without_a_store_or_within_an_empty_time_it_says_so(tmp_path: Path) -> N
     assert "store.db: is not there" in report(tmp_path, *options, code=2).stderr
     fill(tmp_path, minute(datetime.fromtimestamp(0, tz=UTC), 60.0))
     assert "Nothing was measured within this time." in report(tmp_path, *options).stdout
+
+
+def test_lden_is_of_the_local_date_and_says_when_too_little_was_heard(tmp_path: Path) -> None:
+    midnight = int(utc("2026-05-31T22:00").timestamp())
+    levels = {"day": 60.0, "evening": 55.0, "night": 50.0}
+
+    def of_hour(hour: int) -> float:
+        return levels["day" if 7 <= hour < 19 else "evening" if 19 <= hour < 23 else "night"]
+
+    minutes = [
+        minute(datetime.fromtimestamp(midnight + 60 * n, tz=UTC), of_hour(n // 60 % 24))
+        for n in range(2 * 1440)
+        # The second day was deaf for half of its evening.
+        if not 1440 + 19 * 60 <= n < 1440 + 21 * 60
+    ]
+    fill(tmp_path, *minutes)
+    options = ("--from", "2026-06-01", "--to", "2026-06-02", "--zone", "Europe/Berlin")
+    first, second = as_json(tmp_path, *options).days
+    assert (first.periods, first.lden, first.reason) == (levels, 60.0, None)
+    assert (second.periods, second.lden, second.reason) == (
+        levels,
+        None,
+        "too_little_heard:evening",
+    )
+    page = report(tmp_path, *options).stdout
+    assert "No Lden where too little of a period was heard: 2026-06-02 (evening)." in page
+
+
+def test_where_the_calibration_changed_both_count_on_their_own_scale(tmp_path: Path) -> None:
+    at = utc("2026-06-01T10:00")
+    newer = Calibration(offset_db=117.1, date="2026-06-01", source="calibrator")
+    later = minute(utc("2026-06-01T10:01"), 60.0, calibration=newer)
+    fill(tmp_path, minute(at, 60.0), later)
+    found = as_json(tmp_path, "--from", "2026-06-01", "--to", "2026-06-01")
+    assert found.whole.levels["LAeq"] == 60.0
+    assert found.whole.levels["LAFmax"] == 70.0
+    assert found.calibrations == (CALIBRATED, newer)

@@ -46,7 +46,9 @@ def report(
     """
     loaded = configfile.load(config_path)
     with configfile.placed(loaded):
-        zone = timezone.zone(zone_name or loaded.config.site.timezone, "site.timezone")
+        zone = timezone.zone(loaded.config.site.timezone, "site.timezone")
+    if zone_name is not None:
+        zone = timezone.zone(zone_name)
     archive = Archive(state_dir or loaded.path.parent / loaded.config.state_dir)
     name = _microphone(archive, microphone)
     from_s, to_s = _instant(first, zone), _instant(last, zone, after=True)
