@@ -13,7 +13,8 @@ import msgspec
 
 from edge_agent.acoustics.periods import bands_of, shifted
 from edge_agent.acoustics.tallies import band_levels, level
-from edge_agent.records import Calibration, Event, LevelReading, Tally
+from edge_agent.energies import shares
+from edge_agent.records import Calibration, Energies, Event, LevelReading, Source, Tally
 
 Table: TypeAlias = Literal["seconds", "minutes", "events"]
 TABLES: tuple[Table, ...] = ("seconds", "minutes", "events")
@@ -73,6 +74,9 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True):
     bands_us: int
     overload_s: int
     under_range_s: int
+    background: bytes
+    unlabelled: bytes
+    sources: dict[str, tuple[bytes, bytes, bytes, bytes]]
 
 
 Found: TypeAlias = tuple[bytes, int, int, int, bytes, bytes | None]
@@ -141,6 +145,7 @@ def to_reading(found: Found) -> LevelReading:
         calibration=series.calibration,
         synced=bool(flags & _SYNCED),
         bands=bands_of(band_levels(tally), offset_db),
+        shares=shares(tally.heard, shifted(level(tally, "LAeq"), offset_db)),
         tally=tally,
     )
 
@@ -175,6 +180,17 @@ def _packed(tally: Tally) -> bytes:
         bands_us=tally.bands_us,
         overload_s=tally.overload_s,
         under_range_s=tally.under_range_s,
+        background=_to_bytes(tally.heard.background),
+        unlabelled=_to_bytes(tally.heard.unlabelled),
+        sources={
+            label: (
+                _to_bytes(source.part),
+                _to_bytes(source.alone),
+                _to_bytes(source.heard),
+                _to_bytes(source.stationary),
+            )
+            for label, source in tally.heard.sources.items()
+        },
     )
     squeeze = zlib.compressobj(wbits=-zlib.MAX_WBITS, zdict=_WORDS)
     return squeeze.compress(msgspec.msgpack.encode(packed)) + squeeze.flush()
@@ -185,20 +201,31 @@ def _unpacked(data: bytes) -> Tally:
         zlib.decompressobj(wbits=-zlib.MAX_WBITS, zdict=_WORDS).decompress(data), type=_Packed
     )
     counts = array("H", packed.fast)
+    sources = {
+        label: Source(
+            part=_number(part), alone=_number(alone), heard=_number(heard), stationary=_number(hum)
+        )
+        for label, (part, alone, heard, hum) in packed.sources.items()
+    }
+    background, unlabelled = _number(packed.background), _number(packed.unlabelled)
+    total = background + unlabelled + sum(source.part for source in sources.values())
     return Tally(
         heard_us=packed.heard_us,
         silent_us=packed.silent_us,
-        energies={
-            weight: int.from_bytes(amount, "little") for weight, amount in packed.energies.items()
-        },
+        energies={weight: _number(amount) for weight, amount in packed.energies.items()},
         highest=packed.highest,
         lowest=packed.lowest,
         fast={packed.fast_first + n: count for n, count in enumerate(counts) if count},
-        bands=tuple(int.from_bytes(amount, "little") for amount in packed.bands),
+        bands=tuple(map(_number, packed.bands)),
         bands_us=packed.bands_us,
         overload_s=packed.overload_s,
         under_range_s=packed.under_range_s,
+        heard=Energies(total=total, background=background, unlabelled=unlabelled, sources=sources),
     )
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, "little")
 
 
 def _to_bytes(amount: int) -> bytes:

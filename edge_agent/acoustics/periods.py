@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from edge_agent.acoustics import tallies
 from edge_agent.acoustics.bands import NOMINAL_HZ
+from edge_agent.energies import shares
 from edge_agent.records import Bands, LevelReading, Tally
 
 Earlier: TypeAlias = Callable[[int, int], Iterable[LevelReading]]
@@ -105,12 +106,13 @@ def _reading(
 ) -> LevelReading:
     tally = tallies.merge(part.tally for part in parts)
     calibration = parts[-1].calibration
+    offset_db = calibration.offset_db if calibration else 0.0
     values: dict[str, float | None] = {}
     reasons: dict[str, str] = {}
     for indicator in indicators:
         name = indicator if calibration else f"{indicator}_dbfs"
         level_dbfs = tallies.level(tally, indicator)
-        values[name] = shifted(level_dbfs, calibration.offset_db if calibration else 0.0)
+        values[name] = shifted(level_dbfs, offset_db)
         if level_dbfs is None:
             reasons[name] = _reason(tally)
     return LevelReading(
@@ -127,7 +129,8 @@ def _reading(
         under_range=tally.under_range_s > 0,
         calibration=calibration,
         synced=all(part.synced for part in parts),
-        bands=bands_of(tallies.band_levels(tally), calibration.offset_db if calibration else 0.0),
+        bands=bands_of(tallies.band_levels(tally), offset_db),
+        shares=shares(tally.heard, shifted(tallies.level(tally, "LAeq"), offset_db)),
         tally=tally,
     )
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from edge_agent.acoustics.percentiles import exceeded, merged
+from edge_agent.energies import merged as energies_merged
+from edge_agent.energies import scaled
 from edge_agent.records import Tally
 
 # 10^18 is a full-scale sine for a microsecond: at -140 dBFS a microsecond is still 10^4.
@@ -102,6 +104,7 @@ def merge(tallies: Iterable[Tally]) -> Tally:
         bands_us=sum(part.bands_us for part in parts),
         overload_s=sum(part.overload_s for part in parts),
         under_range_s=sum(part.under_range_s for part in parts),
+        heard=energies_merged(part.heard for part in parts),
     )
 
 
@@ -115,6 +118,7 @@ def moved(tally: Tally, by_db: float) -> Tally:
         lowest={name: level + hundredths(by_db) for name, level in tally.lowest.items()},
         fast={level + round(10 * by_db): count for level, count in tally.fast.items()},
         bands=tuple(round(amount * factor) for amount in tally.bands),
+        heard=scaled(tally.heard, factor),
     )
 
 

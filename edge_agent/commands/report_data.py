@@ -16,7 +16,8 @@ from edge_agent.acoustics.days import Days
 from edge_agent.acoustics.periods import shifted
 from edge_agent.archive import Archive
 from edge_agent.config import LdenConfig, Period
-from edge_agent.records import Calibration, Event, LevelReading, Tally
+from edge_agent.energies import shares
+from edge_agent.records import Calibration, Event, LevelReading, Share, Shares, Tally
 
 _NS = 1_000_000_000
 _HOUR_S = 3600
@@ -37,6 +38,8 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     """By indicator, unrounded; what no minute had is left out."""
     overload_s: int
     """Seconds in which something was too loud for the microphone."""
+    shares: Shares | None
+    """What LAeq is made of; None where nothing was attributed."""
 
 
 class Day(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,13 +199,18 @@ def _week(minutes: Sequence[LevelReading], zone: tzinfo) -> tuple[tuple[float | 
 
 def _interval(readings: Sequence[LevelReading], start_s: int, period_s: int) -> Interval:
     whole, offset_db = _merged(readings)
-    levels = {name: tallies.level(whole, name) for name in NAMES}
+    levels = {
+        name: level_dbfs + offset_db
+        for name in NAMES
+        if (level_dbfs := tallies.level(whole, name)) is not None
+    }
     return Interval(
         start_s=start_s,
         period_s=period_s,
         heard_s=(whole.heard_us + whole.silent_us) / 1e6,
-        levels={name: level + offset_db for name, level in levels.items() if level is not None},
+        levels=levels,
         overload_s=whole.overload_s,
+        shares=shares(whole.heard, levels.get("LAeq")),
     )
 
 
@@ -228,7 +236,27 @@ def _offset_db(reading: LevelReading) -> float:
 def _rounded(interval: Interval) -> Interval:
     # `+ 0.0` turns -0.0 into 0.0.
     levels = {name: round(level, 1) + 0.0 for name, level in interval.levels.items()}
-    return msgspec.structs.replace(interval, levels=levels, heard_s=round(interval.heard_s, 3))
+    found = interval.shares
+    if found is not None:
+        found = Shares(
+            background=round(found.background, 2),
+            unlabelled=round(found.unlabelled, 2),
+            sources=tuple(map(_rounded_share, found.sources)),
+        )
+    return msgspec.structs.replace(
+        interval, levels=levels, heard_s=round(interval.heard_s, 3), shares=found
+    )
+
+
+def _rounded_share(share: Share) -> Share:
+    return msgspec.structs.replace(
+        share,
+        share=round(share.share, 2),
+        level=_tenth(share.level),
+        min_share=round(share.min_share, 2),
+        max_share=round(share.max_share, 2),
+        laeq_without=_tenth(share.laeq_without),
+    )
 
 
 def _rounded_day(day: Day) -> Day:

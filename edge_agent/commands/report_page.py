@@ -38,6 +38,8 @@ def page(report: Report, site: SiteConfig, zone: tzinfo) -> str:
         _timeline(report, zone),
         "<h2>Mean level by weekday and hour</h2>",
         plots.heat_map(report.week),
+        "<h2>What LAeq is made of</h2>",
+        _sources(report),
         "<h2>What was heard</h2>",
         _events(report),
         _limits(),
@@ -128,6 +130,30 @@ def _timeline(report: Report, zone: tzinfo) -> str:
     return (
         plots.timeline(points, spans, report.from_s, report.to_s, zone)
         + f'<p class="note">{escape(note)}</p>'
+    )
+
+
+def _sources(report: Report) -> str:
+    found = report.whole.shares
+    if found is None:
+        return "<p>Nothing was attributed.</p>"
+    rows = [
+        plots.Bar(
+            one.label,
+            one.share,
+            f"{100 * one.share:.0f} % ({100 * one.min_share:.0f} to {100 * one.max_share:.0f}), "
+            f"alone {level(one.level)} {report.unit}",
+        )
+        for one in found.sources
+    ]
+    rows.append(plots.Bar("unlabelled", found.unlabelled, f"{100 * found.unlabelled:.0f} %"))
+    rows.append(plots.Bar("background", found.background, f"{100 * found.background:.0f} %"))
+    return plots.bars(rows) + (
+        '<p class="note">Shares of the A-weighted energy that arrived while a label was heard, in '
+        "brackets what it was alone for and what arrived with it at most. One microphone cannot "
+        "part sounds that come together: overlap is split by scores, what is missed is unlabelled, "
+        "what is told falsely counts for its label. Road traffic as such is not among the labels. "
+        "docs/attribution.md has the definition and its limits.</p>"
     )
 
 
