@@ -133,6 +133,37 @@ def test_the_shipped_model_gives_the_same_records_however_the_sound_is_cut(
     assert first == second
 
 
+@given(cuts=st.lists(st.integers(1, 130 * RATE - 1), max_size=4, unique=True).map(sorted))
+@settings(max_examples=3, deadline=None)
+def test_a_minute_says_whose_its_energy_was(cuts: list[int]) -> None:
+    noise = np.random.default_rng(3).standard_normal(130 * RATE)
+    loudness = np.full(130, 1e-4)
+    # Ten seconds far above the background, in the second minute.
+    loudness[80:90] = 0.2
+    samples: Samples = (noise * np.repeat(loudness, RATE)).astype(np.float32)
+    records = played(pipeline_of(uncertified()), samples, cuts)
+    made = [record.made_ns for record in records]
+    assert made == sorted(made)
+    minutes = [one for one in records if isinstance(one, LevelReading) and one.period_s == 60]
+    assert [one.start_ns // 60_000_000_000 for one in minutes] == [0, 1]
+    for one in minutes:
+        assert one.shares is not None
+        # Told when the patches that cover its last second are known, and no later.
+        assert 0 < one.made_ns - (one.start_ns + 60_000_000_000) < 1_500_000_000
+        told = one.shares.background + one.shares.unlabelled
+        assert told + sum(source.share for source in one.shares.sources) == pytest.approx(1)
+        assert one.tally.heard.total == one.tally.energies["A"]
+    quiet, loud = (one.shares for one in minutes)
+    assert quiet is not None
+    assert loud is not None
+    assert (quiet.background, quiet.sources) == (1.0, ())
+    (siren,) = loud.sources
+    assert siren.label == "siren"
+    # Its event begins and ends half a patch beside the sound: a second may be missed.
+    assert siren.min_share == siren.share > 0.85
+    assert siren.laeq_without is not None
+
+
 def test_a_rule_with_a_label_that_the_model_lacks_is_refused(bundle: Bundle) -> None:
     config = Config(alerts={"boom": AlertConfig(labels=("explosion",))})
     with pytest.raises(ConfigError, match=r"alerts\.boom\.labels: .* no label 'explosion'"):
