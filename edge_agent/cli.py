@@ -10,9 +10,10 @@ import math
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 # Before numpy is imported: on a small machine its threads spin against each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -21,6 +22,9 @@ import click
 
 from edge_agent import __version__
 from edge_agent.errors import EarshotError
+
+if TYPE_CHECKING:
+    from edge_agent.commands.report import Format
 
 _CONFIG = click.option(
     "--config",
@@ -68,16 +72,52 @@ class _StartTime(click.ParamType[int]):
         return round(instant.timestamp() * 1_000_000) * 1000
 
 
-class _Seconds(click.FloatRange):
-    """A duration; click's range takes NaN, which is neither below nor above it."""
+class _Moment(click.ParamType[date | datetime]):
+    """A local date, or an instant with its time zone."""
+
+    name = "TIME"
+
+    def convert(
+        self, value: str | date, param: click.Parameter | None, ctx: click.Context | None
+    ) -> date | datetime:
+        if isinstance(value, date):
+            return value
+        with suppress(ValueError):
+            return date.fromisoformat(value)
+        try:
+            instant = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(
+                f"{value!r} is no time; write 2026-06-01, or 2026-06-01T08:00:00Z", param, ctx
+            )
+        if instant.tzinfo is None:
+            self.fail(f"{value!r} has no time zone; add Z for UTC, or +02:00", param, ctx)
+        return instant
+
+
+class _Number(click.FloatRange):
+    """A quantity; click's range takes NaN, which is neither below nor above it."""
 
     def convert(
         self, value: float, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        seconds = float(super().convert(value, param, ctx))
-        if math.isnan(seconds):
-            self.fail(f"{value!r} is no number of seconds", param, ctx)
-        return seconds
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return number
+
+
+class _Date(click.ParamType[str]):
+    """A day, as YYYY-MM-DD."""
+
+    name = "DATE"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            day = date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no date; write it like 2026-06-01", param, ctx)
+        return day.isoformat()
 
 
 @contextmanager
@@ -180,7 +220,7 @@ def replay(
 @cli.command()
 @click.option(
     "--seconds",
-    type=_Seconds(1, _WEEK_S),
+    type=_Number(1, _WEEK_S),
     help="Stop after this much sound; by default the scene is played once.",
 )
 @click.option("--mic", is_flag=True, help="Listen to the microphone instead of the scene.")
@@ -268,6 +308,56 @@ def uninstall(root: Path, dry_run: bool) -> None:
 
 
 @cli.command()
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    default=Path("/etc/earshot/agent.yaml"),
+    show_default=True,
+    help="The device's configuration (YAML).",
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    help="The folder of store.db, as of a card that was taken out. By default the configured one.",
+)
+@click.option("--microphone", help="Which; needed where there are several.")
+@click.option("--from", "first", type=_Moment(), required=True, help="A local date, or an instant.")
+@click.option("--to", "last", type=_Moment(), required=True, help="The same; a date is included.")
+@click.option("--zone", help="Time zone, as Europe/Berlin. By default that of the site.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["html", "csv", "json", "fiware"]),
+    default="html",
+    show_default=True,
+    help="A page, hours as a table, everything, or NoiseLevelObserved entities a line.",
+)
+def report(
+    config_path: Path,
+    state_dir: Path | None,
+    microphone: str | None,
+    first: date | datetime,
+    last: date | datetime,
+    zone: str | None,
+    kind: "Format",
+) -> None:
+    """Tell what this device measured and heard, from its own record.
+
+    Works beside the running agent. Levels, events, the week by hours, and how much of the time
+    was heard.
+
+    \b
+    edge-agent report --from 2026-06-01 --to 2026-06-07 --zone Europe/Berlin > week.html
+    edge-agent report --from 2026-06-01 --to 2026-06-01 --format csv
+    """
+    from edge_agent.commands.report import report
+
+    with _printing():
+        print(report(config_path, state_dir, microphone, first, last, zone, kind), end="")
+
+
+@cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one device a line, nothing else.")
 def devices(as_json: bool) -> None:
     """List what a microphone's `device` can be, by names that outlast a reboot.
@@ -282,6 +372,76 @@ def devices(as_json: bool) -> None:
 
     with _printing():
         code = show_devices(as_json=as_json)
+    sys.exit(code)
+
+
+@cli.command()
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    default=Path("/etc/earshot/agent.yaml"),
+    show_default=True,
+    help="The device's configuration (YAML).",
+)
+@click.option("--microphone", metavar="NAME", help="Which; may be left out where there is one.")
+@click.option("--level", type=_Number(60, 140), help="dB SPL that the calibrator gives.")
+@click.option(
+    "--frequency",
+    type=_Number(31.5, 16000),
+    default=1000.0,
+    show_default=True,
+    help="Hz that the calibrator gives.",
+)
+@click.option("--offset", type=_Number(-300, 300), help="dB SPL of a full-scale sine, if known.")
+@click.option(
+    "--source", type=click.Choice(["laboratory", "datasheet"]), help="Where --offset is from."
+)
+@click.option("--date", "day", type=_Date(), help="UTC day of the calibration; by default today.")
+@click.option("--operator", help="Who did it.")
+@click.option("--note", help="Anything worth knowing later.")
+@click.option("--force", is_flag=True, help="Take an offset far from the last one; needs --note.")
+@_DRY_RUN
+def calibrate(
+    config_path: Path,
+    microphone: str | None,
+    level: float | None,
+    frequency: float,
+    offset: float | None,
+    source: Literal["laboratory", "datasheet"] | None,
+    day: str | None,
+    operator: str | None,
+    note: str | None,
+    force: bool,
+    dry_run: bool,
+) -> None:
+    """Find what turns a microphone's dBFS into dB, from a calibrator's tone.
+
+    Press the calibrator on, switch it on, and call this: it listens for 12 s, refuses a tone that
+    is in doubt, and writes calibration.json in the state folder. The service must not hold the
+    microphone meanwhile.
+
+    \b
+    edge-agent calibrate --level 94 --frequency 1000 --note "mast, 4 m"
+    edge-agent calibrate --offset 119.6 --source laboratory --date 2026-03-01
+    """
+    if force and not note:
+        raise click.UsageError("--force needs a --note that says why.")
+    from edge_agent.clock import SystemClock
+    from edge_agent.commands import calibrate as command
+
+    by: command.Calibrator | command.Known
+    if level is not None and offset is None and source is None:
+        by = command.Calibrator(level_db=level, frequency_hz=frequency)
+    elif level is None and offset is not None and source is not None:
+        by = command.Known(offset_db=offset, source=source)
+    else:
+        raise click.UsageError("Give --level for a calibrator, or --offset with its --source.")
+    remarks = command.Remarks(date=day, operator=operator, note=note)
+    with _printing():
+        code = command.calibrate(
+            config_path, microphone, by, remarks, SystemClock(), force=force, dry_run=dry_run
+        )
     sys.exit(code)
 
 

@@ -35,6 +35,8 @@ Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Wait = Annotated[float, Meta(ge=0, le=86400)]
 """Seconds, at most a day: the agent remembers each second's level for the longest wait."""
+Hour = Annotated[int, Meta(ge=0, le=23)]
+Period = Literal["day", "evening", "night"]
 Severity = Literal["info", "warning", "critical"]
 Indicator = Literal["LAeq", "LCeq", "LZeq", "LAE", "LAFmax", "LAFmin", "LASmax", "LCpeak"]
 SlowIndicator = Literal[Indicator, "L5", "L10", "L50", "L90", "L95"]
@@ -47,6 +49,7 @@ class SiteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     device: Name = "local"
     latitude: Annotated[float, Meta(ge=-90, le=90)] | None = None
     longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
+    timezone: Annotated[str, Meta(min_length=1)] = "UTC"
 
 
 class MicrophoneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -59,6 +62,7 @@ class MicrophoneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     rate: Annotated[int, Meta(ge=8000, le=192000)] = 48000
     path: Annotated[str, Meta(min_length=1)] | None = None
     noise_floor_dbfs: Annotated[float, Meta(ge=-200, le=0)] | None = None
+    response: Annotated[str, Meta(min_length=1)] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what only shows when two settings are seen together."""
@@ -167,6 +171,53 @@ class OutboxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     max_mb: Annotated[float, Meta(ge=1, le=10000)] = 64.0
 
 
+class LdenConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When the periods begin, local time, and what is added to their levels.
+
+    Member States may move the hours (Annex I, 1); each period must last, and night runs over
+    midnight or begins there.
+    """
+
+    day: Hour = 7
+    evening: Hour = 19
+    night: Hour = 23
+    penalties_db: tuple[float, float, float] = (0.0, 5.0, 10.0)
+    """Of day, evening and night."""
+    usable_share: Annotated[float, Meta(gt=0, le=1)] = 0.75
+    """A period of which less was heard gives no Lden."""
+
+    def __post_init__(self) -> None:
+        """Refuse hours that are out of order."""
+        if not self.day < self.evening < (self.night or 24):
+            raise ValueError(
+                f"day {self.day}, evening {self.evening}, night {self.night}: each must begin "
+                "after the one before it"
+            )
+
+    def nominal_h(self, period: Period) -> int:
+        """Hours of a period on a day of 24."""
+        night = self.night or 24
+        return {
+            "day": self.evening - self.day,
+            "evening": night - self.evening,
+            "night": 24 - night + self.day,
+        }[period]
+
+    def period_of(self, hour: int) -> Period:
+        """The period that an hour of the wall clock, 0 to 23, belongs to."""
+        if self.day <= hour < self.evening:
+            return "day"
+        return "evening" if self.evening <= hour < (self.night or 24) else "night"
+
+
+class StoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How much of what was measured and heard is kept on the device."""
+
+    seconds_days: Annotated[int, Meta(ge=0, le=366)] = 7
+    minutes_days: Annotated[int, Meta(ge=0, le=3660)] = 400
+    max_mb: Annotated[float, Meta(ge=1, le=100000)] = 200.0
+
+
 def _one_microphone() -> dict[str, MicrophoneConfig]:
     return {"mic": MicrophoneConfig()}
 
@@ -182,6 +233,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     alerts: dict[Name, AlertConfig] = msgspec.field(default_factory=dict)
     mqtt: MqttConfig = MqttConfig()
     outbox: OutboxConfig = OutboxConfig()
+    store: StoreConfig = StoreConfig()
+    lden: LdenConfig = LdenConfig()
     state_dir: Annotated[str, Meta(min_length=1)] = "/var/lib/earshot"
 
     def __post_init__(self) -> None:

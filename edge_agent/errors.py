@@ -56,6 +56,10 @@ class StoreError(EarshotError):
     """A database or the state folder cannot be used."""
 
 
+class CalibrationError(EarshotError):
+    """A calibration is refused: the tone, the level or the offset is in doubt."""
+
+
 class InstallError(EarshotError):
     """The service cannot be put in place, or taken away."""
 

@@ -30,6 +30,8 @@ STEP_S = 0.5
 
 FAULTS = (
     "alert_uncalibrated",
+    "calibration_unfit",
+    "calibration_unreadable",
     "clipped",
     "clock_unsynced",
     "dc",
@@ -49,6 +51,8 @@ FAULTS = (
     "outbox_dropping",
     "outbox_set_aside",
     "outbox_unwritable",
+    "store_set_aside",
+    "store_unwritable",
     "stuck",
     "throttled",
     "too_quiet",

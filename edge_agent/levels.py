@@ -19,6 +19,7 @@ from edge_agent.acoustics.ballistics import Ballistics, Speed
 from edge_agent.acoustics.bands import Bank
 from edge_agent.acoustics.percentiles import histogram
 from edge_agent.acoustics.periods import bands_of, shifted
+from edge_agent.acoustics.response import Correction, Response
 from edge_agent.acoustics.weighting import RATES, Float, Weight, Weighting
 from edge_agent.config import LevelsConfig
 from edge_agent.records import Block, Calibration, LevelReading, Samples, Tally
@@ -45,6 +46,8 @@ class _Frame(msgspec.Struct, frozen=True, kw_only=True):
     """A frame, weighted; arrays with a row or an element per grid step."""
 
     raw: Samples
+    sound: Float
+    """The same, corrected by the microphone's response."""
     means: dict[Weight, Float]
     """Mean square by weighting."""
     peak: Float | None
@@ -126,6 +129,7 @@ class Levels:
         settings: Which indicators; what none of them needs is not measured.
         calibration: Of the microphone; None gives dBFS, and names that say so.
         noise_floor_dbfs: Of the microphone, as configured; None: under-range is not known.
+        response: Of the microphone; None: levels are not corrected.
     """
 
     def __init__(
@@ -133,6 +137,7 @@ class Levels:
         settings: LevelsConfig,
         calibration: Calibration | None = None,
         noise_floor_dbfs: float | None = None,
+        response: Response | None = None,
     ) -> None:
         self._calibration = calibration
         self._noise_floor_dbfs = noise_floor_dbfs
@@ -147,6 +152,7 @@ class Levels:
         self._peak = "LCpeak" in measured
         self._speeds: tuple[Speed, ...] = ("F", "S") if "LASmax" in measured else ("F",)
         self._third_octaves = settings.third_octaves
+        self._response = response
         self._measured_ns = 0
         self._block: Block | None = None
         self._interval: _Interval | None = None
@@ -156,6 +162,9 @@ class Levels:
         self._rate = rate
         self._step, steps = GRID[rate]
         self._weighting = Weighting(rate, self._step, steps, self._weights)
+        self._correction = (
+            None if self._response is None else Correction(self._response, rate, self._step, steps)
+        )
         self._ballistics = Ballistics(rate, self._step, self._speeds)
         self._bank = Bank(rate) if self._third_octaves else None
         self._frame = np.empty(steps * self._step, dtype=np.float32)
@@ -187,6 +196,8 @@ class Levels:
         readings: list[LevelReading] = []
         if block.missed:
             readings = self._measure()
+            if self._correction is not None:
+                self._correction.reset()
             self._weighting.reset()
             self._ballistics.reset()
             self._since_reset = 0
@@ -244,7 +255,7 @@ class Levels:
             last = min(steps, int(np.searchsorted(seconds, second, side="right")))
             self._interval.add(frame, first, last)
             if self._bank is not None:
-                self._bank.feed(frame.raw[first:last].ravel().astype(np.float64))
+                self._bank.feed(frame.sound[first:last].ravel())
             if seconds[last] != second:
                 readings.append(self._close(self._interval))
             first = last
@@ -254,7 +265,10 @@ class Levels:
 
     def _weighted(self, steps: int, middles_ns: npt.NDArray[np.int64]) -> _Frame:
         raw = self._frame[: steps * self._step].reshape(steps, self._step)
-        squares = np.square(self._weighting.filter(raw), out=self._squares[:steps])
+        sound = raw.astype(np.float64)
+        if self._correction is not None:
+            sound = self._correction.filter(sound)
+        squares = np.square(self._weighting.filter(sound), out=self._squares[:steps])
         weighted = {weight: squares[:, place] for place, weight in enumerate(self._weights)}
         mean, fast, *slow = self._ballistics.feed(weighted["A"])
         means = {weight: weighted[weight] @ self._mean for weight in self._weights[1:]}
@@ -262,6 +276,7 @@ class Levels:
         eighths = middles_ns // (_SECOND_NS // 8)
         frame = _Frame(
             raw=raw,
+            sound=sound,
             means={"A": mean, **means},
             peak=weighted["C"] if self._peak else None,
             fast=fast,

@@ -28,6 +28,7 @@ from edge_agent.payloads import (
     ModelRef,
     Payload,
     RuleInfo,
+    SharePayload,
     StatePayload,
     StatusPayload,
 )
@@ -213,6 +214,9 @@ class Encoder:
             ),
             calibration=_calibration(record.calibration),
             bands=_bands(record),
+            shares=_shares(record),
+            unlabelled=UNSET if record.shares is None else _rounded(record.shares.unlabelled, 2),
+            background=UNSET if record.shares is None else _rounded(record.shares.background, 2),
             reasons=reasons or UNSET,
         )
         # The attribute of each indicator is its name in lower case.
@@ -435,6 +439,29 @@ def _fitting(payload: AlertPayload) -> AlertPayload:
         if len(msgspec.json.encode(fitting)) <= MAX_PAYLOAD_BYTES:
             break
     return fitting
+
+
+def _shares(record: LevelReading) -> tuple[SharePayload, ...] | UnsetType:
+    if record.shares is None:
+        return UNSET
+    calibrated = record.calibration is not None
+    told = []
+    for one in record.shares.sources:
+        level, without = _level(one.level), _level(one.laeq_without)
+        told.append(
+            SharePayload(
+                label=one.label,
+                share=_rounded(one.share, 2),
+                level=level if calibrated else UNSET,
+                level_dbfs=UNSET if calibrated else level,
+                min_share=_rounded(one.min_share, 2),
+                max_share=_rounded(one.max_share, 2),
+                laeq_without=without if calibrated else UNSET,
+                laeq_without_dbfs=UNSET if calibrated else without,
+                stationary=one.stationary,
+            )
+        )
+    return tuple(told)
 
 
 def _rule_kind(indicator: str | None) -> Literal["label", "level"]:

@@ -2,17 +2,14 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
-from edge_agent.outbox_damage import damage
+from edge_agent.database import connect, transaction
 from edge_agent.outbox_rows import SCHEMA, SCHEMA_VERSION, StoredRow, to_record, to_values
 from edge_agent.records import Alert, Event
-
-BUSY_S = 0.5
-"""How long to wait for someone else's lock; the sound waits with us."""
 
 
 def open_database(path: Path | str) -> sqlite3.Connection:
@@ -21,46 +18,7 @@ def open_database(path: Path | str) -> sqlite3.Connection:
     Raises:
         sqlite3.DatabaseError: It is damaged, or the disk refuses.
     """
-    # Opened by whoever starts the worker, then used by the worker's thread alone.
-    connection = sqlite3.connect(
-        path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
-    )
-    # What is no UTF-8 any more is for the row's crc32 to find.
-    connection.text_factory = lambda text: text.decode(errors="replace")
-    try:
-        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA journal_size_limit=4194304")
-        if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-            raise damage("quick_check failed")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = _count_tables(connection)
-        if (version, tables) == (0, 0):
-            # In one transaction: a cut of power leaves all of it or nothing.
-            connection.executescript(
-                f"BEGIN; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
-            )
-        elif version != SCHEMA_VERSION:
-            raise damage(f"schema {version}, this agent writes {SCHEMA_VERSION}")
-        elif tables != 3:
-            raise damage("a table is missing")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-@contextlib.contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All of it, or nothing."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    finally:
-        # A failed COMMIT, too, may leave the transaction open.
-        if connection.in_transaction:
-            connection.rollback()
+    return connect(path, SCHEMA, SCHEMA_VERSION)
 
 
 def insert(connection: sqlite3.Connection, rows: Iterable[StoredRow]) -> None:
@@ -106,8 +64,3 @@ def taken_over(connection: sqlite3.Connection) -> list[Alert | Event]:
         with transaction(connection):
             connection.execute("UPDATE rows SET key = key - ?", (shift,))
     return read_open(connection)
-
-
-def _count_tables(connection: sqlite3.Connection) -> int:
-    query = "SELECT count(*) FROM sqlite_schema WHERE name IN ('rows', 'set_aside', 'open')"
-    return int(connection.execute(query).fetchone()[0])

@@ -23,14 +23,14 @@ from typing import TypeVar
 import msgspec
 
 from edge_agent.ballast import Ballast
-from edge_agent.outbox_damage import Salvaged, is_damage, move_aside, salvage
+from edge_agent.database import is_damage, is_full, move_aside, transaction
+from edge_agent.outbox_damage import Salvaged, salvage
 from edge_agent.outbox_database import (
     insert,
     note_open,
     open_database,
     read_open,
     taken_over,
-    transaction,
 )
 from edge_agent.outbox_rows import COLUMNS, PRIORITY, StoredRow, to_row
 from edge_agent.records import Alert, Event, Kind, Message
@@ -257,7 +257,7 @@ class OutboxFile:
                 if is_damage(error) and not damaged:
                     damaged = True
                     self._replace(error)
-                elif _is_full(error):
+                elif is_full(error):
                     if not self._give_up_ballast():
                         return default
                 elif isinstance(error, sqlite3.OperationalError) or is_damage(error):
@@ -321,7 +321,7 @@ class OutboxFile:
             self._put_back(connection)
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.DatabaseError as error:
-            if not _is_full(error):
+            if not is_full(error):
                 self._fail(error)
                 return _is_read_only(error)
             if self._ballast is not None and self._ballast.give_up():
@@ -384,10 +384,6 @@ class _Told(msgspec.Struct, frozen=True, kw_only=True):
     first_n: int
     """Of the first of its messages that is not noted."""
     record: Alert | Event
-
-
-def _is_full(error: sqlite3.DatabaseError) -> bool:
-    return getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL")
 
 
 def _is_read_only(error: sqlite3.DatabaseError) -> bool:

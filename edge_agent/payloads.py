@@ -70,6 +70,20 @@ class BandsPayload(Struct, frozen=True, kw_only=True):
     lzeq_dbfs: tuple[float | None, ...] | UnsetType = field(default=UNSET, name="LZeq_dbfs")
 
 
+class SharePayload(Struct, frozen=True, kw_only=True):
+    """How much of the LAeq energy arrived while a label was heard; docs/attribution.md."""
+
+    label: str
+    share: Share
+    level: Level = UNSET
+    level_dbfs: Level = UNSET
+    min_share: Share
+    max_share: Share
+    laeq_without: Level = UNSET
+    laeq_without_dbfs: Level = UNSET
+    stationary: bool
+
+
 class LevelPayload(_Queued, frozen=True, kw_only=True):
     """`levels/*`: a closed interval of the meter."""
 
@@ -108,6 +122,9 @@ class LevelPayload(_Queued, frozen=True, kw_only=True):
     l95: Level = field(default=UNSET, name="L95")
     l95_dbfs: Level = field(default=UNSET, name="L95_dbfs")
     bands: BandsPayload | UnsetType = UNSET
+    shares: tuple[SharePayload, ...] | UnsetType = UNSET
+    unlabelled: Share | UnsetType = UNSET
+    background: Share | UnsetType = UNSET
     reasons: dict[str, str] | UnsetType = UNSET
     replayed: bool = False
 
@@ -209,6 +226,8 @@ class MicrophoneInfo(Struct, frozen=True, kw_only=True):
     name: str
     device: str
     rate: int
+    response: ShortHash | UnsetType = UNSET
+    """Of the file by which its levels are corrected; left out where there is none."""
 
 
 class InfoPayload(Struct, frozen=True, kw_only=True):

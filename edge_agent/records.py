@@ -54,6 +54,29 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     source: Literal["calibrator", "laboratory", "datasheet"]
 
 
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """What one label got of an energy; `alone` <= `part` <= `heard`."""
+
+    part: int = 0
+    """Of the energy."""
+    alone: int = 0
+    """The excess of seconds in which no other label was active."""
+    heard: int = 0
+    """All energy of the seconds in which it was active."""
+    stationary: int = 0
+    """Of `part`: background."""
+
+
+class Energies(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose an energy was, as `energies` defines it; `total` is the sum of all parts."""
+
+    total: int = 0
+    background: int = 0
+    unlabelled: int = 0
+    sources: dict[str, Source] = {}
+    """By label; only those that were active."""
+
+
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
     """What a stretch of time adds up to; integers, so that merging is exact in any order.
 
@@ -79,6 +102,8 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     overload_s: int = 0
     """Seconds with an overload."""
     under_range_s: int = 0
+    heard: Energies = Energies()
+    """Whose the A-weighted energy was, of the seconds for which that is known."""
 
 
 class Bands(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +135,8 @@ class LevelReading(msgspec.Struct, frozen=True, kw_only=True):
     calibration: Calibration | None
     synced: bool
     bands: Bands | None = None
+    shares: "Shares | None" = None
+    """What LAeq is made of, for a minute and slower; None where nothing was attributed."""
     tally: Tally = Tally()
     """What slower periods are merged from; it stays on the device."""
 
@@ -179,6 +206,34 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """Their ids, at most 8."""
     levels: dict[str, float | None]
     end_reason: EndReason | None
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of an interval's LAeq energy arrived while a label was heard."""
+
+    label: str
+    share: float
+    """0 to 1; where labels sounded together, split by their scores."""
+    level: float | None
+    """What this alone contributed, on the scale of the reading's values; None for a share of 0."""
+    min_share: float
+    """What rose above the background while no other label was heard."""
+    max_share: float
+    """All that arrived while it was heard, whoever made it."""
+    laeq_without: float | None
+    """LAeq without this share; None where nothing would be left."""
+    stationary: bool
+    """Part of the share is background that only this label can have made."""
+
+
+class Shares(msgspec.Struct, frozen=True, kw_only=True):
+    """What an interval's LAeq is made of; `sources`, `unlabelled` and `background` make 1."""
+
+    background: float
+    unlabelled: float
+    """Above the background while no label was heard."""
+    sources: tuple[Share, ...]
+    """The largest first."""
 
 
 class CaptureHealth(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from edge_agent.acoustics import tallies
-from edge_agent.acoustics.days import PERIODS, Days, Hours, Period, PeriodLevel, combined
+from edge_agent.acoustics.days import PERIODS, Days, PeriodLevel, combined
+from edge_agent.config import LdenConfig, Period
 from edge_agent.errors import ConfigError
 from edge_agent.records import LevelReading, Tally
 from edge_agent.timezone import zone
@@ -51,11 +52,11 @@ def minutes_of(day: date) -> list[datetime]:
     return [begin + timedelta(minutes=at) for at in range(count)]
 
 
-def heard(levels: Mapping[Period, float], day: date, hours: Hours | None = None) -> Days:
+def heard(levels: Mapping[Period, float], day: date, hours: LdenConfig | None = None) -> Days:
     """A date whose day, evening and night have constant levels."""
     days = Days(PARIS, hours)
     for at in minutes_of(day):
-        period = (hours or Hours()).period_of(at.astimezone(PARIS).hour)
+        period = (hours or LdenConfig()).period_of(at.astimezone(PARIS).hour)
         days.add(minute(at, levels[period]))
     return days
 
@@ -101,19 +102,19 @@ def test_the_hour_that_comes_twice_counts_twice() -> None:
 
 
 def test_other_hours_move_borders_and_weights() -> None:
-    hours = Hours(day=6, evening=18, night=22)
+    hours = LdenConfig(day=6, evening=18, night=22)
     assert [hours.nominal_h(period) for period in PERIODS] == [12, 4, 8]
-    short = Hours(day=7, evening=20, night=22)
+    short = LdenConfig(day=7, evening=20, night=22)
     assert [short.nominal_h(period) for period in PERIODS] == [13, 2, 9]
     found = heard({"day": 60.0, "evening": 55.0, "night": 50.0}, PLAIN, short).levels([PLAIN])
     wanted = 10 * np.log10((13 * 1e6 + 2 * 1e6 + 9 * 1e6) / 24)
     assert found.lden_dbfs == pytest.approx(wanted, abs=1e-9)
-    midnight = Hours(night=0)
+    midnight = LdenConfig(night=0)
     assert [midnight.nominal_h(period) for period in PERIODS] == [12, 5, 7]
     assert midnight.period_of(23) == "evening"
     for wrong in ({"evening": 7}, {"night": 19}, {"day": 20}):
         with pytest.raises(msgspec.ValidationError, match="must begin after"):
-            msgspec.convert(wrong, Hours)
+            msgspec.convert(wrong, LdenConfig)
 
 
 def test_an_unsynchronised_clock_files_nothing() -> None:
@@ -142,7 +143,7 @@ def test_what_was_not_heard_is_told_and_at_last_gives_no_lden(
     days = Days(PARIS)
     left = round(heard_h * 60)
     for at in minutes_of(PLAIN):
-        night = Hours().period_of(at.astimezone(PARIS).hour) == "night"
+        night = LdenConfig().period_of(at.astimezone(PARIS).hour) == "night"
         if not night or left > 0:
             days.add(minute(at, 60.0))
             left -= night
@@ -171,7 +172,7 @@ def test_a_month_averages_energies_and_not_decibels() -> None:
 
 def test_penalties_are_settings() -> None:
     whole = PeriodLevel(level_dbfs=60.0, heard_s=3600.0, period_s=3600.0)
-    found = combined(dict.fromkeys(PERIODS, whole), Hours(penalties_db=(0.0, 0.0, 0.0)))
+    found = combined(dict.fromkeys(PERIODS, whole), LdenConfig(penalties_db=(0.0, 0.0, 0.0)))
     assert found.lden_dbfs == pytest.approx(60.0)
 
 

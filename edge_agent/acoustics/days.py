@@ -12,59 +12,18 @@ daily Lden. What a clock that was not synchronised stamped belongs to no period.
 import math
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Annotated, Literal, TypeAlias, get_args
+from typing import get_args
 
 import msgspec
-from msgspec import Meta
 
 from edge_agent.acoustics import tallies
+from edge_agent.config import LdenConfig, Period
 from edge_agent.records import LevelReading, Tally
 
-Period: TypeAlias = Literal["day", "evening", "night"]
 PERIODS: tuple[Period, ...] = get_args(Period)
 COMPLETE_SHARE = 0.95
 """A period is complete when this share of it was heard; our choice, no standard fixes one."""
 _HOUR_S = 3600
-_Hour = Annotated[int, Meta(ge=0, le=23)]
-
-
-class Hours(msgspec.Struct, frozen=True, kw_only=True):
-    """When the periods begin, local time, and what is added to their levels.
-
-    Member States may move the hours (Annex I, 1); each period must last, and night runs over
-    midnight or begins there.
-    """
-
-    day: _Hour = 7
-    evening: _Hour = 19
-    night: _Hour = 23
-    penalties_db: tuple[float, float, float] = (0.0, 5.0, 10.0)
-    """Of day, evening and night."""
-    usable_share: Annotated[float, Meta(gt=0, le=1)] = 0.75
-    """A period of which less was heard gives no Lden."""
-
-    def __post_init__(self) -> None:
-        """Refuse hours that are out of order."""
-        if not self.day < self.evening < (self.night or 24):
-            raise ValueError(
-                f"day {self.day}, evening {self.evening}, night {self.night}: each must begin "
-                "after the one before it"
-            )
-
-    def nominal_h(self, period: Period) -> int:
-        """Hours of a period on a day of 24."""
-        night = self.night or 24
-        return {
-            "day": self.evening - self.day,
-            "evening": night - self.evening,
-            "night": 24 - night + self.day,
-        }[period]
-
-    def period_of(self, hour: int) -> Period:
-        """The period that an hour of the wall clock, 0 to 23, belongs to."""
-        if self.day <= hour < self.evening:
-            return "day"
-        return "evening" if self.evening <= hour < (self.night or 24) else "night"
 
 
 class PeriodLevel(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,9 +61,9 @@ class Days:
         hours: When its periods begin.
     """
 
-    def __init__(self, zone: tzinfo, hours: Hours | None = None) -> None:
+    def __init__(self, zone: tzinfo, hours: LdenConfig | None = None) -> None:
         self._zone = zone
-        self._hours = hours or Hours()
+        self._hours = hours or LdenConfig()
         self._energies: dict[tuple[date, Period], tuple[int, int]] = {}
 
     def add(self, reading: LevelReading) -> None:
@@ -158,7 +117,7 @@ class Days:
         return round(local.timestamp())
 
 
-def combined(periods: dict[Period, PeriodLevel], hours: Hours) -> DayLevels:
+def combined(periods: dict[Period, PeriodLevel], hours: LdenConfig) -> DayLevels:
     """Lden of three periods; None where one of them was hardly heard."""
     power = 0.0
     for period, penalty_db in zip(PERIODS, hours.penalties_db, strict=True):

@@ -2,13 +2,20 @@
 
 A period is told when its last second is, or, where that was not heard, with the first second after
 it. Seconds of different calibrations are not mixed: the period then begins anew, and `heard_s` says
-so. After a restart the seconds of the hour that a store still has can be fed again, and the hour is
-the same as if nothing had happened.
+so. After a restart the seconds of the hour that the store still has are merged first, and the hour
+is the same as if nothing had happened.
 """
+
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 from edge_agent.acoustics import tallies
 from edge_agent.acoustics.bands import NOMINAL_HZ
+from edge_agent.energies import shares
 from edge_agent.records import Bands, LevelReading, Tally
+
+Earlier: TypeAlias = Callable[[int, int], Iterable[LevelReading]]
+"""The seconds that an earlier start measured between two times, nanoseconds UTC."""
 
 PERIODS_S = (60, 900, 3600)
 _SECOND_NS = 1_000_000_000
@@ -19,16 +26,41 @@ class Periods:
 
     Args:
         indicators: What the slower readings give; without any there are none.
+        earlier: What an earlier start measured; asked once, when the first minute is over, since
+            at the start there is other work to do.
     """
 
-    def __init__(self, indicators: tuple[str, ...]) -> None:
+    def __init__(self, indicators: tuple[str, ...], earlier: Earlier | None = None) -> None:
         self._indicators = indicators
+        self._earlier = earlier
+        self._since_start: list[LevelReading] = []
         self._open: list[list[LevelReading]] = [[] for _ in PERIODS_S]
 
     def feed(self, second: LevelReading) -> list[LevelReading]:
         """The periods that this second completes or leaves behind, shorter ones first."""
         if not self._indicators:
             return []
+        told = self._merge(second)
+        if self._earlier is None:
+            return told
+        self._since_start.append(second)
+        return self._merged_again(self._earlier) if told else []
+
+    def _merged_again(self, earlier: Earlier) -> list[LevelReading]:
+        """What has not been told yet of this hour, with what was measured before the start."""
+        first = self._since_start[0]
+        before = [
+            one
+            for one in earlier(_begin_ns(first, -1), first.start_ns)
+            if one.synced == first.synced
+        ]
+        self._open = [[] for _ in PERIODS_S]
+        told = [one for part in (*before, *self._since_start) for one in self._merge(part)]
+        self._earlier = None
+        self._since_start = []
+        return [one for one in told if one.made_ns >= first.made_ns]
+
+    def _merge(self, second: LevelReading) -> list[LevelReading]:
         told: list[LevelReading] = []
         for index, parts in enumerate(self._open):
             if parts and _begin_ns(parts[0], index) != _begin_ns(second, index):
@@ -74,12 +106,13 @@ def _reading(
 ) -> LevelReading:
     tally = tallies.merge(part.tally for part in parts)
     calibration = parts[-1].calibration
+    offset_db = calibration.offset_db if calibration else 0.0
     values: dict[str, float | None] = {}
     reasons: dict[str, str] = {}
     for indicator in indicators:
         name = indicator if calibration else f"{indicator}_dbfs"
         level_dbfs = tallies.level(tally, indicator)
-        values[name] = shifted(level_dbfs, calibration.offset_db if calibration else 0.0)
+        values[name] = shifted(level_dbfs, offset_db)
         if level_dbfs is None:
             reasons[name] = _reason(tally)
     return LevelReading(
@@ -96,7 +129,8 @@ def _reading(
         under_range=tally.under_range_s > 0,
         calibration=calibration,
         synced=all(part.synced for part in parts),
-        bands=bands_of(tallies.band_levels(tally), calibration.offset_db if calibration else 0.0),
+        bands=bands_of(tallies.band_levels(tally), offset_db),
+        shares=shares(tally.heard, shifted(tallies.level(tally, "LAeq"), offset_db)),
         tally=tally,
     )
 

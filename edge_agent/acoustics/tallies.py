@@ -8,7 +8,11 @@ decibels; extremes are compared, histograms of LAF counted together.
 import math
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from edge_agent.acoustics.percentiles import exceeded, merged
+from edge_agent.energies import merged as energies_merged
+from edge_agent.energies import scaled
 from edge_agent.records import Tally
 
 # 10^18 is a full-scale sine for a microsecond: at -140 dBFS a microsecond is still 10^4.
@@ -100,6 +104,21 @@ def merge(tallies: Iterable[Tally]) -> Tally:
         bands_us=sum(part.bands_us for part in parts),
         overload_s=sum(part.overload_s for part in parts),
         under_range_s=sum(part.under_range_s for part in parts),
+        heard=energies_merged(part.heard for part in parts),
+    )
+
+
+def moved(tally: Tally, by_db: float) -> Tally:
+    """The tally as if everything had been louder by so much; histograms move by whole tenths."""
+    factor = 10 ** (by_db / 10)
+    return msgspec.structs.replace(
+        tally,
+        energies={weight: round(amount * factor) for weight, amount in tally.energies.items()},
+        highest={name: level + hundredths(by_db) for name, level in tally.highest.items()},
+        lowest={name: level + hundredths(by_db) for name, level in tally.lowest.items()},
+        fast={level + round(10 * by_db): count for level, count in tally.fast.items()},
+        bands=tuple(round(amount * factor) for amount in tally.bands),
+        heard=scaled(tally.heard, factor),
     )
 
 

@@ -21,6 +21,7 @@ from edge_agent.mqtt import MqttOutput, Result
 from edge_agent.notify import Service
 from edge_agent.outbox import Outbox
 from edge_agent.records import Alert, Block, CaptureHealth, EndReason, Event, Record, Stamp
+from edge_agent.store import Store
 
 TURN_S = 0.3
 """The longest wait of a turn: longer than a block, since each turn costs what a message does."""
@@ -62,6 +63,8 @@ class Agent:
         about: For `info`; None leaves that message out.
         drain_s: How long to go on delivering after the last source ended.
         service: Tells systemd; None: nobody is told.
+        store: Keeps what was measured and heard; its owner closes it after `run`.
+        standing: Faults that hold as long as this agent runs.
     """
 
     def __init__(
@@ -77,6 +80,8 @@ class Agent:
         about: About | None = None,
         drain_s: float = 60.0,
         service: Service | None = None,
+        store: Store | None = None,
+        standing: Iterable[str] = (),
     ) -> None:
         self._sources = dict(sources)
         self._pipelines = dict(pipelines)
@@ -88,6 +93,8 @@ class Agent:
         self._about = about
         self._drain_s = drain_s
         self._service = service or Service(clock, sources)
+        self._store = store
+        self._standing = tuple(standing)
         self._listening = list(sources)
         self._broken: AudioError | None = None
         self._started_ns = clock.monotonic_ns()
@@ -170,6 +177,8 @@ class Agent:
             messages = self._encoder.encode(record, self._stamp())
             told = record if isinstance(record, Alert | Event) else None
             self._outbox.add(messages, told)
+            if self._store is not None:
+                self._store.add(record)
 
     def _turn(self) -> None:
         """Deliver what may be delivered, and keep house once a second."""
@@ -185,6 +194,8 @@ class Agent:
         if now_ns - self._kept_house_ns >= HOUSEKEEPING_S * 1e9:
             self._kept_house_ns = now_ns
             self._outbox.turn()
+            if self._store is not None:
+                self._store.turn()
             # A disk that comes back late tells only now what an earlier start left open.
             self._end_what_was_left_open()
             self._report()
@@ -229,7 +240,7 @@ class Agent:
             self._queue([health])
 
     def _other_faults(self, capture: Iterable[CaptureHealth]) -> list[str]:
-        found = self._output.faults()
+        found = [*self._standing, *self._output.faults()]
         found += [f"mic_missing:{one.microphone}" for one in capture if one.last_error is not None]
         resting = {rule for pipeline in self._pipelines.values() for rule in pipeline.resting}
         found += [f"alert_uncalibrated:{rule}" for rule in resting]
@@ -239,6 +250,10 @@ class Agent:
             found.append("outbox_unwritable")
         if self._outbox.disk_full:
             found.append("disk_full")
+        if self._store is not None and self._store.damaged:
+            found.append("store_set_aside")
+        if self._store is not None and not self._store.writable:
+            found.append("store_unwritable")
         # While it lasts, each report finds that more was dropped since the one before.
         if self._dropping or sum(self._outbox.dropped.values()) > self._dropped:
             found.append("outbox_dropping")

@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from edge_agent import bundle as bundles
+from edge_agent import responsefile
 from edge_agent.capture.files import RecordingSource
 from edge_agent.capture.microphone import MicrophoneSource
 from edge_agent.classifier import Classifier
@@ -13,7 +14,7 @@ from edge_agent.clock import SystemClock
 from edge_agent.commands.finding import Finding, fault, ok, refused, warning
 from edge_agent.config import Config, LevelsConfig, MicrophoneConfig
 from edge_agent.configfile import LoadedConfig, find_model, placed
-from edge_agent.errors import AudioError, DeviceBusyError, DeviceError
+from edge_agent.errors import AudioError, ConfigError, DeviceBusyError, DeviceError
 from edge_agent.ids import Ids
 from edge_agent.levels import Levels
 from edge_agent.pipeline import Pipeline
@@ -50,6 +51,11 @@ def microphones(loaded: LoadedConfig | None) -> list[Finding]:
 
 
 def _one(name: str, settings: MicrophoneConfig, folder: Path) -> Finding:
+    if settings.response is not None:
+        try:
+            responsefile.load(folder / settings.response)
+        except ConfigError as error:
+            return refused("microphone", error)
     match settings.kind:
         case "stdin":
             return ok("microphone", f"{name}: raw sound on stdin, which is not read here")

@@ -13,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.archive import Archive
 from edge_agent.clock import SimulatedClock
+from edge_agent.config import StoreConfig
 from edge_agent.outbox import Outbox
+from edge_agent.store import Store
 from tests.ledger import Ledger
+from tests.sample_records import SECOND_NS, reading
 from tests.simulated import World
 
 pytestmark = pytest.mark.real
@@ -268,3 +272,21 @@ def test_the_whole_agent_tells_of_the_full_disk_and_delivers_what_it_kept(
     assert world.dropped["alert"] == world.dropped["event"] == 0
     for kind in ("alert", "event", "level"):
         assert world.broker.kinds[kind] + world.dropped[kind] == world.told[kind], kind
+
+
+def test_a_full_disk_costs_the_store_what_came_meanwhile_and_nothing_before(disk: Path) -> None:
+    store = Store(disk, SimulatedClock(), StoreConfig())
+    for second in range(1000):
+        store.add(reading(second))
+    store.flush()
+    fill(disk)
+    for second in range(1000, 21_000):
+        store.add(reading(second))
+    store.flush()
+    assert (store.writable, store.dropped) == (False, 20_000)
+    (disk / "foreign").unlink()
+    store.add(reading(21_000))
+    store.close()
+    assert store.writable
+    found = Archive(disk).seconds("mic", 0, 2**60)
+    assert [one.start_ns // SECOND_NS for one in found] == [*range(1000), 21_000]

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_agent.archive import Archive
 from tests.real.broker import Mosquitto, free_port, program, wait_for
 
 pytestmark = pytest.mark.real
@@ -136,6 +137,7 @@ def test_it_is_ready_with_its_first_sound_lives_without_a_broker_and_tells_its_e
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(10) == 0, service.log.read_text()
     assert service.lines().count("READY=1") == 1
+    assert len(list(Archive(service.state).seconds("mic", 0, 2**62))) >= 5
     assert [line for line in service.lines() if not line.startswith("STATUS=")][-1] == "STOPPING=1"
     feeds = service.feeds()
     # Never before its time: a third of the patience, less what a datagram may lie about.
