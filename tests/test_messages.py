@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.config import Indicator
+from edge_agent.config import Indicator, SlowIndicator
 from edge_agent.health import FAULTS
 from edge_agent.messages import (
     MAX_PAYLOAD_BYTES,
@@ -23,6 +23,7 @@ from edge_agent.messages import (
 )
 from edge_agent.payloads import PAYLOADS, AlertPayload, LevelPayload, MicrophoneInfo, StatePayload
 from edge_agent.records import (
+    Bands,
     Calibration,
     CaptureHealth,
     ClockHealth,
@@ -306,6 +307,28 @@ def test_info_tells_of_model_rules_and_microphones() -> None:
     assert found["model"] == {"name": "street", "sha256": SHA256, "labels": ["siren"]}
     assert found["latitude"] == 43.7
     assert "longitude" not in found
+
+
+@pytest.mark.parametrize("suffix", ["", "_dbfs"])
+def test_every_indicator_has_its_field(suffix: str) -> None:
+    calibration = (
+        None if suffix else Calibration(offset_db=120.0, date="2026-05-02", source="calibrator")
+    )
+    names = [f"{name}{suffix}" for name in get_args(SlowIndicator)]
+    slow = msgspec.structs.replace(
+        reading(),
+        period_s=900,
+        calibration=calibration,
+        values={name: float(number) for number, name in enumerate(names)},
+        bands=Bands(hz=(20.0, 25.0), levels=(12.34, None)),
+    )
+    (message,) = encoder().encode(slow, stamp())
+    assert message.topic == "earshot/default/local/levels/15m"
+    found = payload([message])
+    assert {name: found[name] for name in names} == slow.values
+    assert found["bands"] == {"hz": [20.0, 25.0], f"LZeq{suffix}": [12.3, None]}
+    # The order of the contract: what the reading is, its levels, bands, then `replayed`.
+    assert list(found)[-len(names) - 2 :] == [*names, "bands", "replayed"]
 
 
 def test_levels_expire_and_alarms_do_not() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edge_agent.bundle import Bundle
 from edge_agent.classifier import Classifier
-from edge_agent.config import AlertConfig, Config, EventsConfig, LabelConfig
+from edge_agent.config import AlertConfig, Config, EventsConfig, LabelConfig, LevelsConfig
 from edge_agent.errors import ConfigError
 from edge_agent.ids import Ids
 from edge_agent.pipeline import Pipeline
@@ -109,6 +109,34 @@ def test_an_event_starts_and_ends_near_its_sound_and_carries_its_level(bundle: B
         if isinstance(record, LevelReading)
     )
     assert end.levels["LAFmax_dbfs"] == loudest
+
+
+def test_a_minute_follows_its_last_second_under_an_id_of_its_own(bundle: Bundle) -> None:
+    samples = (0.01 * np.random.default_rng(4).standard_normal(62 * RATE)).astype(np.float32)
+    records = played(
+        pipeline_of(bundle, Config(levels=LevelsConfig(third_octaves=True))), samples, []
+    )
+    readings = [record for record in records if isinstance(record, LevelReading)]
+    assert sorted(reading.period_s for reading in readings) == [1] * 62 + [60]
+    (minute,) = (reading for reading in readings if reading.period_s == 60)
+    assert (minute.start_ns, minute.heard_s) == (0, 60.0)
+    # It waits for the patches that its last second is part of.
+    assert 60 <= minute.made_ns / 1e9 <= 62
+    assert set(minute.values) == {f"{name}_dbfs" for name in LevelsConfig().slow_indicators}
+    assert None not in minute.values.values()
+    assert minute.bands is not None
+    assert len(minute.bands.levels) == 31
+    assert len({reading.id for reading in readings}) == len(readings)
+    made = [record.made_ns for record in records]
+    assert made == sorted(made)
+
+
+def test_events_tell_the_two_levels_of_the_contract_whatever_seconds_carry(bundle: Bundle) -> None:
+    config = Config(levels=LevelsConfig(indicators=("LAeq", "LAFmax", "LAFmin", "LAE")))
+    records = played(pipeline_of(bundle, config), street(), [])
+    events = [record for record in records if isinstance(record, Event)]
+    assert events
+    assert all(set(event.levels) == {"LAeq_dbfs", "LAFmax_dbfs"} for event in events)
 
 
 @settings(max_examples=25)

@@ -209,6 +209,8 @@ def _playing(message: Message, source: Source) -> Sequence[SceneSound]:
     if message.kind != "level" or not isinstance(source, SceneSource):
         return ()
     level = msgspec.json.decode(message.payload, type=LevelPayload)
+    if level.period_s > 1:
+        return ()
     from_s = (_utc_ns(level.start) - source.start_ns) / _NS
     until_s = from_s + level.period_s
     return [

@@ -55,7 +55,14 @@ def replay(
         ids = Ids(seed, position)
         explanation = _explanation(path, as_json=as_json) if explain else None
         with placed(loaded):
-            pipeline = Pipeline(config, bundle, classifier, ids.new, observe=explanation)
+            pipeline = Pipeline(
+                config,
+                bundle,
+                classifier,
+                ids.new,
+                noise_floor_dbfs=next(iter(config.microphones.values())).noise_floor_dbfs,
+                observe=explanation,
+            )
         if position == 0:
             for rule in pipeline.resting:
                 print(resting_line(rule), file=sys.stderr)
