@@ -1,6 +1,7 @@
 """`calibration.json`: what is written is read again, and nothing else is."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,15 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o644
     assert calibrationfile.read(tmp_path) == entries
     assert [one.name for one in tmp_path.iterdir()] == ["calibration.json"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_what_root_writes_belongs_to_the_folders_owner(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    os.chown(folder, 4711, 4712)
+    status = calibrationfile.write(folder, {"mic": ENTRY}).stat()
+    assert (status.st_uid, status.st_gid) == (4711, 4712)
 
 
 @given(st.floats(-300, 300))
