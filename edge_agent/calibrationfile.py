@@ -81,7 +81,7 @@ def read(folder: Path) -> dict[str, Entry]:
     path = folder / FILE
     try:
         return msgspec.json.decode(path.read_bytes(), type=_File).microphones
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise StoreError(
