@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,7 +97,7 @@ class Archive:
     def _counting_damage(self) -> Iterator[None]:
         try:
             yield
-        except (msgspec.MsgspecError, ValueError, TypeError):
+        except (msgspec.MsgspecError, zlib.error, ValueError, TypeError):
             self.damaged += 1
 
     @contextlib.contextmanager

@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import msgspec
 
 from edge_agent.activity import Activity
-from edge_agent.energies import Energies, attributed
-from edge_agent.records import Event, Prediction
+from edge_agent.energies import attributed
+from edge_agent.records import Energies, Event, Prediction
 
 _SECOND_NS = 1_000_000_000
 # A full-scale sine brings 10^18 in a microsecond.

@@ -10,10 +10,10 @@ import math
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 # Before numpy is imported: on a small machine its threads spin against each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -22,6 +22,9 @@ import click
 
 from edge_agent import __version__
 from edge_agent.errors import EarshotError
+
+if TYPE_CHECKING:
+    from edge_agent.commands.report import Format
 
 _CONFIG = click.option(
     "--config",
@@ -67,6 +70,29 @@ class _StartTime(click.ParamType[int]):
             self.fail(f"{value!r} is not in the years 1970 to 2199", param, ctx)
         # timestamp() is a float: exact to the microsecond, which is all that the format holds.
         return round(instant.timestamp() * 1_000_000) * 1000
+
+
+class _Moment(click.ParamType[date | datetime]):
+    """A local date, or an instant with its time zone."""
+
+    name = "TIME"
+
+    def convert(
+        self, value: str | date, param: click.Parameter | None, ctx: click.Context | None
+    ) -> date | datetime:
+        if isinstance(value, date):
+            return value
+        with suppress(ValueError):
+            return date.fromisoformat(value)
+        try:
+            instant = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(
+                f"{value!r} is no time; write 2026-06-01, or 2026-06-01T08:00:00Z", param, ctx
+            )
+        if instant.tzinfo is None:
+            self.fail(f"{value!r} has no time zone; add Z for UTC, or +02:00", param, ctx)
+        return instant
 
 
 class _Number(click.FloatRange):
@@ -279,6 +305,56 @@ def uninstall(root: Path, dry_run: bool) -> None:
     from edge_agent.commands.install import uninstall
 
     uninstall(root, dry_run=dry_run)
+
+
+@cli.command()
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    default=Path("/etc/earshot/agent.yaml"),
+    show_default=True,
+    help="The device's configuration (YAML).",
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    help="The folder of store.db, as of a card that was taken out. By default the configured one.",
+)
+@click.option("--microphone", help="Which; needed where there are several.")
+@click.option("--from", "first", type=_Moment(), required=True, help="A local date, or an instant.")
+@click.option("--to", "last", type=_Moment(), required=True, help="The same; a date is included.")
+@click.option("--zone", help="Time zone, as Europe/Berlin. By default that of the site.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["html", "csv", "json", "fiware"]),
+    default="html",
+    show_default=True,
+    help="A page, hours as a table, everything, or NoiseLevelObserved entities a line.",
+)
+def report(
+    config_path: Path,
+    state_dir: Path | None,
+    microphone: str | None,
+    first: date | datetime,
+    last: date | datetime,
+    zone: str | None,
+    kind: "Format",
+) -> None:
+    """Tell what this device measured and heard, from its own record.
+
+    Works beside the running agent. Levels, events, the week by hours, and how much of the time
+    was heard.
+
+    \b
+    edge-agent report --from 2026-06-01 --to 2026-06-07 --zone Europe/Berlin > week.html
+    edge-agent report --from 2026-06-01 --to 2026-06-01 --format csv
+    """
+    from edge_agent.commands.report import report
+
+    with _printing():
+        print(report(config_path, state_dir, microphone, first, last, zone, kind), end="")
 
 
 @cli.command()

@@ -4,7 +4,7 @@ One frozen struct per module that has settings. What spans two settings is check
 `__post_init__`; what needs the model is checked where the pipeline is built.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -35,8 +35,11 @@ Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Wait = Annotated[float, Meta(ge=0, le=86400)]
 """Seconds, at most a day: the agent remembers each second's level for the longest wait."""
+Hour = Annotated[int, Meta(ge=0, le=23)]
+Period = Literal["day", "evening", "night"]
 Severity = Literal["info", "warning", "critical"]
-Indicator = Literal["LAeq", "LAFmax"]
+Indicator = Literal["LAeq", "LCeq", "LZeq", "LAE", "LAFmax", "LAFmin", "LASmax", "LCpeak"]
+SlowIndicator = Literal[Indicator, "L5", "L10", "L50", "L90", "L95"]
 
 
 class SiteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -46,6 +49,7 @@ class SiteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     device: Name = "local"
     latitude: Annotated[float, Meta(ge=-90, le=90)] | None = None
     longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
+    timezone: Annotated[str, Meta(min_length=1)] = "UTC"
 
 
 class MicrophoneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -71,9 +75,11 @@ class MicrophoneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
 
 class LevelsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the meter publishes each second."""
+    """What the meter publishes each second, and each minute, quarter of an hour and hour."""
 
     indicators: Annotated[tuple[Indicator, ...], Meta(min_length=1)] = ("LAeq", "LAFmax")
+    slow_indicators: tuple[SlowIndicator, ...] = get_args(SlowIndicator)
+    third_octaves: bool = False
 
 
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -165,6 +171,45 @@ class OutboxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     max_mb: Annotated[float, Meta(ge=1, le=10000)] = 64.0
 
 
+class LdenConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When the periods begin, local time, and what is added to their levels.
+
+    Member States may move the hours (Annex I, 1); each period must last, and night runs over
+    midnight or begins there.
+    """
+
+    day: Hour = 7
+    evening: Hour = 19
+    night: Hour = 23
+    penalties_db: tuple[float, float, float] = (0.0, 5.0, 10.0)
+    """Of day, evening and night."""
+    usable_share: Annotated[float, Meta(gt=0, le=1)] = 0.75
+    """A period of which less was heard gives no Lden."""
+
+    def __post_init__(self) -> None:
+        """Refuse hours that are out of order."""
+        if not self.day < self.evening < (self.night or 24):
+            raise ValueError(
+                f"day {self.day}, evening {self.evening}, night {self.night}: each must begin "
+                "after the one before it"
+            )
+
+    def nominal_h(self, period: Period) -> int:
+        """Hours of a period on a day of 24."""
+        night = self.night or 24
+        return {
+            "day": self.evening - self.day,
+            "evening": night - self.evening,
+            "night": 24 - night + self.day,
+        }[period]
+
+    def period_of(self, hour: int) -> Period:
+        """The period that an hour of the wall clock, 0 to 23, belongs to."""
+        if self.day <= hour < self.evening:
+            return "day"
+        return "evening" if self.evening <= hour < (self.night or 24) else "night"
+
+
 class StoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How much of what was measured and heard is kept on the device."""
 
@@ -189,6 +234,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     mqtt: MqttConfig = MqttConfig()
     outbox: OutboxConfig = OutboxConfig()
     store: StoreConfig = StoreConfig()
+    lden: LdenConfig = LdenConfig()
     state_dir: Annotated[str, Meta(min_length=1)] = "/var/lib/earshot"
 
     def __post_init__(self) -> None:

@@ -16,34 +16,9 @@ to the same hour in any order.
 import math
 from collections.abc import Collection, Iterable, Mapping
 
-import msgspec
-
-from edge_agent.records import Share, Shares
+from edge_agent.records import Energies, Share, Shares, Source
 
 _SCORE_STEPS = 1_000_000
-
-
-class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """What one label got. min_share, share, max_share: `alone` <= `part` <= `heard`."""
-
-    part: int = 0
-    """Of the energy."""
-    alone: int = 0
-    """The excess of seconds in which no other label was active."""
-    heard: int = 0
-    """All energy of the seconds in which it was active."""
-    stationary: int = 0
-    """Of `part`: background."""
-
-
-class Energies(msgspec.Struct, frozen=True, kw_only=True):
-    """What seconds, minutes or hours are made of; `total` is the sum of all parts."""
-
-    total: int = 0
-    background: int = 0
-    unlabelled: int = 0
-    sources: dict[str, Source] = {}
-    """By label; only those that were active."""
 
 
 def attributed(
@@ -95,6 +70,23 @@ def merged(several: Iterable[Energies]) -> Energies:
             )
     ordered = {label: sources[label] for label in sorted(sources)}
     return Energies(total=total, background=background, unlabelled=unlabelled, sources=ordered)
+
+
+def scaled(energies: Energies, factor: float) -> Energies:
+    """All of them times so much, each rounded; the total stays the sum of its parts."""
+    background = round(energies.background * factor)
+    unlabelled = round(energies.unlabelled * factor)
+    sources = {
+        label: Source(
+            part=round(source.part * factor),
+            alone=round(source.alone * factor),
+            heard=round(source.heard * factor),
+            stationary=round(source.stationary * factor),
+        )
+        for label, source in energies.sources.items()
+    }
+    total = background + unlabelled + sum(source.part for source in sources.values())
+    return Energies(total=total, background=background, unlabelled=unlabelled, sources=sources)
 
 
 def shares(energies: Energies, laeq: float | None) -> Shares | None:

@@ -115,7 +115,7 @@ class Monitor:
         faults = self._inputs[block.microphone]
         faults.block(block)
         for record in records:
-            if isinstance(record, LevelReading):
+            if isinstance(record, LevelReading) and record.period_s == 1:
                 faults.reading(record)
 
     def ended(self, microphone: str) -> None:

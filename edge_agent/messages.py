@@ -17,6 +17,7 @@ from edge_agent.config import AlertConfig, SiteConfig
 from edge_agent.payloads import (
     PAYLOADS,
     AlertPayload,
+    BandsPayload,
     CalibrationPayload,
     EventPayload,
     HealthPayload,
@@ -27,6 +28,7 @@ from edge_agent.payloads import (
     ModelRef,
     Payload,
     RuleInfo,
+    SharePayload,
     StatePayload,
     StatusPayload,
 )
@@ -211,11 +213,15 @@ class Encoder:
                 else _rounded(record.bandwidth_hz, 1)
             ),
             calibration=_calibration(record.calibration),
-            laeq=values.get("LAeq", UNSET),
-            laeq_dbfs=values.get("LAeq_dbfs", UNSET),
-            lafmax=values.get("LAFmax", UNSET),
-            lafmax_dbfs=values.get("LAFmax_dbfs", UNSET),
+            bands=_bands(record),
+            shares=_shares(record),
+            unlabelled=UNSET if record.shares is None else _rounded(record.shares.unlabelled, 2),
+            background=UNSET if record.shares is None else _rounded(record.shares.background, 2),
             reasons=reasons or UNSET,
+        )
+        # The attribute of each indicator is its name in lower case.
+        payload = msgspec.structs.replace(
+            payload, **{name.lower(): value for name, value in values.items()}
         )
         return self._queued(record.id, "level", f"levels/{_period(record.period_s)}", payload)
 
@@ -435,6 +441,29 @@ def _fitting(payload: AlertPayload) -> AlertPayload:
     return fitting
 
 
+def _shares(record: LevelReading) -> tuple[SharePayload, ...] | UnsetType:
+    if record.shares is None:
+        return UNSET
+    calibrated = record.calibration is not None
+    told = []
+    for one in record.shares.sources:
+        level, without = _level(one.level), _level(one.laeq_without)
+        told.append(
+            SharePayload(
+                label=one.label,
+                share=_rounded(one.share, 2),
+                level=level if calibrated else UNSET,
+                level_dbfs=UNSET if calibrated else level,
+                min_share=_rounded(one.min_share, 2),
+                max_share=_rounded(one.max_share, 2),
+                laeq_without=without if calibrated else UNSET,
+                laeq_without_dbfs=UNSET if calibrated else without,
+                stationary=one.stationary,
+            )
+        )
+    return tuple(told)
+
+
 def _rule_kind(indicator: str | None) -> Literal["label", "level"]:
     return "label" if indicator is None else "level"
 
@@ -454,6 +483,15 @@ def _calibration(calibration: Calibration | None) -> CalibrationPayload:
         date=calibration.date,
         source=calibration.source,
     )
+
+
+def _bands(record: LevelReading) -> BandsPayload | UnsetType:
+    if record.bands is None:
+        return UNSET
+    levels = tuple(map(_level, record.bands.levels))
+    if record.calibration is None:
+        return BandsPayload(hz=record.bands.hz, lzeq_dbfs=levels)
+    return BandsPayload(hz=record.bands.hz, lzeq=levels)
 
 
 def _up_ms(synced: bool, stamp: Stamp) -> int | UnsetType:

@@ -62,6 +62,28 @@ class _Queued(Struct, frozen=True, kw_only=True):
     up_ms: int | UnsetType = UNSET
 
 
+class BandsPayload(Struct, frozen=True, kw_only=True):
+    """Third octaves: nominal midband frequencies, and a level for each."""
+
+    hz: tuple[float, ...]
+    lzeq: tuple[float | None, ...] | UnsetType = field(default=UNSET, name="LZeq")
+    lzeq_dbfs: tuple[float | None, ...] | UnsetType = field(default=UNSET, name="LZeq_dbfs")
+
+
+class SharePayload(Struct, frozen=True, kw_only=True):
+    """How much of the LAeq energy arrived while a label was heard; docs/attribution.md."""
+
+    label: str
+    share: Share
+    level: Level = UNSET
+    level_dbfs: Level = UNSET
+    min_share: Share
+    max_share: Share
+    laeq_without: Level = UNSET
+    laeq_without_dbfs: Level = UNSET
+    stationary: bool
+
+
 class LevelPayload(_Queued, frozen=True, kw_only=True):
     """`levels/*`: a closed interval of the meter."""
 
@@ -75,8 +97,34 @@ class LevelPayload(_Queued, frozen=True, kw_only=True):
     calibration: CalibrationPayload
     laeq: Level = field(default=UNSET, name="LAeq")
     laeq_dbfs: Level = field(default=UNSET, name="LAeq_dbfs")
+    lceq: Level = field(default=UNSET, name="LCeq")
+    lceq_dbfs: Level = field(default=UNSET, name="LCeq_dbfs")
+    lzeq: Level = field(default=UNSET, name="LZeq")
+    lzeq_dbfs: Level = field(default=UNSET, name="LZeq_dbfs")
+    lae: Level = field(default=UNSET, name="LAE")
+    lae_dbfs: Level = field(default=UNSET, name="LAE_dbfs")
     lafmax: Level = field(default=UNSET, name="LAFmax")
     lafmax_dbfs: Level = field(default=UNSET, name="LAFmax_dbfs")
+    lafmin: Level = field(default=UNSET, name="LAFmin")
+    lafmin_dbfs: Level = field(default=UNSET, name="LAFmin_dbfs")
+    lasmax: Level = field(default=UNSET, name="LASmax")
+    lasmax_dbfs: Level = field(default=UNSET, name="LASmax_dbfs")
+    lcpeak: Level = field(default=UNSET, name="LCpeak")
+    lcpeak_dbfs: Level = field(default=UNSET, name="LCpeak_dbfs")
+    l5: Level = field(default=UNSET, name="L5")
+    l5_dbfs: Level = field(default=UNSET, name="L5_dbfs")
+    l10: Level = field(default=UNSET, name="L10")
+    l10_dbfs: Level = field(default=UNSET, name="L10_dbfs")
+    l50: Level = field(default=UNSET, name="L50")
+    l50_dbfs: Level = field(default=UNSET, name="L50_dbfs")
+    l90: Level = field(default=UNSET, name="L90")
+    l90_dbfs: Level = field(default=UNSET, name="L90_dbfs")
+    l95: Level = field(default=UNSET, name="L95")
+    l95_dbfs: Level = field(default=UNSET, name="L95_dbfs")
+    bands: BandsPayload | UnsetType = UNSET
+    shares: tuple[SharePayload, ...] | UnsetType = UNSET
+    unlabelled: Share | UnsetType = UNSET
+    background: Share | UnsetType = UNSET
     reasons: dict[str, str] | UnsetType = UNSET
     replayed: bool = False
 

@@ -6,13 +6,15 @@ sound and never on how it was cut into blocks.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
+from edge_agent.acoustics.periods import Earlier, Periods
 from edge_agent.acoustics.response import Response
 from edge_agent.alerts import Alerts
+from edge_agent.attribution import Attribution, Second
 from edge_agent.bundle import Bundle, Label
 from edge_agent.config import Config, EventsConfig, LabelConfig
 from edge_agent.errors import ConfigError
@@ -26,6 +28,7 @@ from edge_agent.records import (
     Block,
     Calibration,
     EndReason,
+    Energies,
     Event,
     LevelReading,
     NewId,
@@ -40,6 +43,8 @@ _SECOND_NS = 1_000_000_000
 # An event is told at most a few patches after its onset; older readings matter only to rules that
 # wait longer.
 _HISTORY_S = 10
+# What events and alerts tell of their level.
+_OF_EVENTS = {"LAeq", "LAFmax", "LAeq_dbfs", "LAFmax_dbfs"}
 
 
 class Classifies(Protocol):
@@ -157,6 +162,8 @@ class Deciding:
         calibration: Of the microphone, or None.
         new_id: Gives readings, events and alerts their ids.
         observe: Hears why each patch and second led to what it did.
+        earlier: What an earlier start measured of the hour that goes on.
+        stationary: Labels that are the background when they last.
     """
 
     def __init__(
@@ -167,9 +174,15 @@ class Deciding:
         calibration: Calibration | None,
         new_id: NewId,
         observe: Observe | None = None,
+        earlier: Earlier | None = None,
+        stationary: Collection[str] = (),
     ) -> None:
         self._new_id = new_id
-        self._indicators = indicators
+        self._indicators = tuple(name for name in indicators if name in _OF_EVENTS)
+        self._periods = Periods(config.levels.slow_indicators, earlier)
+        labels = [rule.label for rule in rules]
+        self._attribution = Attribution(labels, stationary)
+        self._unattributed: deque[LevelReading] = deque()
         self._events = Events(rules, config.events.max_duration_s, new_id, observe)
         offset_db = calibration.offset_db if calibration else None
         self._alerts = Alerts(config.alerts, offset_db, new_id, observe)
@@ -185,20 +198,47 @@ class Deciding:
 
     def reading(self, reading: LevelReading) -> list[Record]:
         """What a closed second leads to."""
-        named = msgspec.structs.replace(reading, id=self._new_id(reading.start_ns))
+        named = self._named(reading)
         self._history.append(named)
         for exposure in self._exposures.values():
             exposure.add(named)
-        return [named, *map(self._with_levels, self._alerts.feed_reading(named))]
+        self._unattributed.append(reading)
+        tally = reading.tally
+        second = Second(
+            start_ns=reading.start_ns,
+            heard_us=tally.heard_us,
+            energy=tally.energies.get("A", 0),
+            fast=tally.fast,
+        )
+        slower = self._slower(self._attribution.second(second), reading.made_ns)
+        return [named, *map(self._with_levels, self._alerts.feed_reading(named)), *slower]
 
     def prediction(self, prediction: Prediction) -> list[Record]:
         """What a patch leads to."""
-        return self._tell(self._events.feed(prediction), self._events.open(), prediction.end_ns)
+        changed, opened = self._events.feed(prediction), self._events.open()
+        told = self._attribution.prediction(prediction, [*changed, *opened])
+        slower = self._slower(told, prediction.end_ns)
+        return [*slower, *self._tell(changed, opened, prediction.end_ns)]
 
     def finish(self, reason: EndReason, at_ns: int) -> list[Record]:
         """End what is open."""
-        records = self._tell(self._events.finish(reason, at_ns), [], at_ns)
-        return [*records, *map(self._with_levels, self._alerts.finish(reason, at_ns))]
+        ended = self._events.finish(reason, at_ns)
+        slower = self._slower(self._attribution.finish(ended), at_ns)
+        records = self._tell(ended, [], at_ns)
+        return [*slower, *records, *map(self._with_levels, self._alerts.finish(reason, at_ns))]
+
+    def _slower(
+        self, attributed: Iterable[tuple[int, Energies]], at_ns: int
+    ) -> Iterator[LevelReading]:
+        """What the seconds complete whose labels are known now."""
+        for _, energies in attributed:
+            second = self._unattributed.popleft()
+            tally = msgspec.structs.replace(second.tally, heard=energies)
+            for slower in self._periods.feed(msgspec.structs.replace(second, tally=tally)):
+                yield self._named(msgspec.structs.replace(slower, made_ns=at_ns))
+
+    def _named(self, reading: LevelReading) -> LevelReading:
+        return msgspec.structs.replace(reading, id=self._new_id(reading.start_ns))
 
     def _tell(self, events: Sequence[Event], opened: Sequence[Event], at_ns: int) -> list[Record]:
         alerts = self._alerts.feed_events(events, opened, at_ns)
@@ -224,8 +264,10 @@ class Pipeline:
         classifier: Scores a patch.
         new_id: Gives readings, events and alerts their ids.
         calibration: Of the microphone; None gives levels in dBFS.
+        noise_floor_dbfs: Of the microphone; None: whether a level is under range is not known.
         response: Of the microphone; None leaves levels uncorrected.
         observe: Hears why each patch and second led to what it did.
+        earlier: What an earlier start measured of the hour that goes on.
 
     Raises:
         ConfigError: A rule or an override names a label that the model lacks, or an override puts
@@ -240,14 +282,23 @@ class Pipeline:
         new_id: NewId,
         *,
         calibration: Calibration | None = None,
+        noise_floor_dbfs: float | None = None,
         response: Response | None = None,
         observe: Observe | None = None,
+        earlier: Earlier | None = None,
     ) -> None:
         _check_rules(config, bundle)
-        levels = Levels(config.levels, calibration, response)
+        levels = Levels(config.levels, calibration, noise_floor_dbfs, response)
         self._sensing = Sensing(levels, Patches(bundle.frontend), bundle.frontend.rate, classifier)
         self._deciding = Deciding(
-            config, event_rules(bundle, config.events), levels.names, calibration, new_id, observe
+            config,
+            event_rules(bundle, config.events),
+            levels.names,
+            calibration,
+            new_id,
+            observe,
+            earlier,
+            [label.id for label in bundle.labels if label.stationary],
         )
         self._end_ns = 0
 

@@ -31,7 +31,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
     samples: Samples
     """(n,), one channel."""
     rate: int
-    """Hz; 48000 until the meter takes others."""
+    """Hz, one of those that the meter takes."""
     bandwidth_hz: float
     """What the sound really holds: half the rate of its origin."""
     first: int
@@ -54,6 +54,67 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     source: Literal["calibrator", "laboratory", "datasheet"]
 
 
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """What one label got of an energy; `alone` <= `part` <= `heard`."""
+
+    part: int = 0
+    """Of the energy."""
+    alone: int = 0
+    """The excess of seconds in which no other label was active."""
+    heard: int = 0
+    """All energy of the seconds in which it was active."""
+    stationary: int = 0
+    """Of `part`: background."""
+
+
+class Energies(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose an energy was, as `energies` defines it; `total` is the sum of all parts."""
+
+    total: int = 0
+    background: int = 0
+    unlabelled: int = 0
+    sources: dict[str, Source] = {}
+    """By label; only those that were active."""
+
+
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stretch of time adds up to; integers, so that merging is exact in any order.
+
+    Levels are relative to full scale whatever the calibration, and in hundredths of a decibel.
+    """
+
+    heard_us: int = 0
+    """Microseconds that have a level; silent ones have none."""
+    silent_us: int = 0
+    """Heard, but all samples were equal."""
+    energies: dict[str, int] = {}
+    """By weighting; 10^18 is a full-scale sine for a microsecond."""
+    highest: dict[str, int] = {}
+    """LAFmax, LASmax, LCpeak."""
+    lowest: dict[str, int] = {}
+    """LAFmin."""
+    fast: dict[int, int] = {}
+    """Histogram of LAF sampled each 125 ms: count by tenths of a decibel."""
+    bands: tuple[int, ...] = ()
+    """Energies of the third octaves, from 20 Hz up; empty where they were not measured."""
+    bands_us: int = 0
+    """Microseconds that `bands` were measured in."""
+    overload_s: int = 0
+    """Seconds with an overload."""
+    under_range_s: int = 0
+    heard: Energies = Energies()
+    """Whose the A-weighted energy was, of the seconds for which that is known."""
+
+
+class Bands(msgspec.Struct, frozen=True, kw_only=True):
+    """Third-octave levels, Z-weighted."""
+
+    hz: tuple[float, ...]
+    """Nominal midband frequencies."""
+    levels: tuple[float | None, ...]
+    """dB, on the scale of the reading's values; None for a band in which nothing was."""
+
+
 class LevelReading(msgspec.Struct, frozen=True, kw_only=True):
     """A closed interval of the meter."""
 
@@ -73,6 +134,11 @@ class LevelReading(msgspec.Struct, frozen=True, kw_only=True):
     under_range: bool
     calibration: Calibration | None
     synced: bool
+    bands: Bands | None = None
+    shares: "Shares | None" = None
+    """What LAeq is made of, for a minute and slower; None where nothing was attributed."""
+    tally: Tally = Tally()
+    """What slower periods are merged from; it stays on the device."""
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):

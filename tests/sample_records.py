@@ -2,6 +2,7 @@
 
 import msgspec
 
+from edge_agent.acoustics import tallies
 from edge_agent.config import AlertConfig, SiteConfig
 from edge_agent.ids import Ids
 from edge_agent.messages import Encoder
@@ -36,6 +37,20 @@ def reading(second: int = 0, reading_id: str = "", laeq_dbfs: float | None = -38
         calibration=None,
         synced=False,
     )
+
+
+def tallied(one: LevelReading, **levels_dbfs: float) -> LevelReading:
+    """The reading with the tally of these levels, and of its own where it has no calibration."""
+    named = {
+        name.removesuffix("_dbfs"): level
+        for name, level in one.values.items()
+        if level is not None and one.calibration is None
+    }
+    heard_us = round(one.heard_s * 1e6)
+    tally = tallies.of_second(
+        named | levels_dbfs, heard_us, {}, (), overload=one.overload, under_range=False
+    )
+    return msgspec.structs.replace(one, tally=tally)
 
 
 def event(event_id: str = "00000000-09b0-7f1a-807e-9bb54c5722ce") -> Event:

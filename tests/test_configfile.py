@@ -151,9 +151,9 @@ def test_json_with_tabs_and_a_byte_order_mark_is_read(tmp_path: Path) -> None:
         ("levels: {indicators: LAeq}\n", 'found the text "LAeq"', "a list of at least 1"),
         ("levels: {indicators: []}\n", "levels.indicators: found a list", "at least 1"),
         (
-            "levels:\n  indicators: [LAeq, LCeq]\n",
-            'site.yaml:2:22: levels.indicators[2]: found the text "LCeq"',
-            '"LAFmax", "LAeq"',
+            "levels:\n  indicators: [LAeq, L10]\n",
+            'site.yaml:2:22: levels.indicators[2]: found the text "L10"',
+            '"LAFmax", "LAFmin", "LASmax"',
         ),
         (
             "microphones:\n  Front: {}\n",

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.energies import Energies, attributed, merged, shares
-from edge_agent.records import Share, Shares
+from edge_agent.energies import attributed, merged, shares
+from edge_agent.records import Energies, Share, Shares
 
 LABELS = ("siren", "horn", "engine", "dog")
 STATIONARY = frozenset({"engine"})

@@ -1,64 +1,19 @@
-"""The meter against analytic levels, the standard's tone bursts, and itself cut otherwise."""
+"""The meter against analytic levels, the clock, and itself cut otherwise."""
 
 from itertools import pairwise
 
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.capture.timeline import Timeline
 from edge_agent.clock import SimulatedClock
 from edge_agent.config import LevelsConfig
 from edge_agent.levels import Levels
-from edge_agent.records import Block, Calibration, LevelReading, Samples
-
-RATE = 48000
-SECOND_NS = 1_000_000_000
-
-
-def blocks(
-    samples: Samples, cuts: list[int], start_ns: int = 0, missed_at: dict[int, int] | None = None
-) -> list[Block]:
-    """The samples cut at `cuts`; `missed_at` says how many were lost before a cut."""
-    edges = [0, *cuts, len(samples)]
-    made = []
-    lost = 0
-    for begin, end in pairwise(edges):
-        missed = (missed_at or {}).get(begin, 0)
-        lost += missed
-        first = begin + lost
-        made.append(
-            Block(
-                microphone="mic",
-                samples=samples[begin:end],
-                rate=RATE,
-                bandwidth_hz=24000.0,
-                first=first,
-                start_ns=start_ns + round(first * 1e9 / RATE),
-                synced=False,
-                missed=missed,
-            )
-        )
-    return made
-
-
-def measured(pieces: list[Block], meter: Levels | None = None) -> list[LevelReading]:
-    meter = meter or Levels(LevelsConfig())
-    readings = [reading for block in pieces for reading in meter.feed(block)]
-    return readings + meter.finish()
-
-
-def sine(frequency_hz: float, seconds: float, amplitude: float = 1.0) -> Samples:
-    t = np.arange(round(seconds * RATE)) / RATE
-    return (amplitude * np.sin(2 * np.pi * frequency_hz * t)).astype(np.float32)
-
-
-def level(reading: LevelReading, name: str) -> float:
-    value = reading.values[name]
-    assert value is not None
-    return value
+from edge_agent.records import Block, Calibration
+from tests.metered import RATE, SECOND_NS, blocks, level, measured, sine
 
 
 def test_a_full_scale_sine_at_1_khz_reads_zero_dbfs() -> None:
@@ -79,36 +34,7 @@ def test_calibration_shifts_the_level_and_changes_its_name() -> None:
     assert not readings[1].overload
 
 
-# IEC 61672-1:2013, table 4: burst length in ms, LAFmax minus the steady level, class 1 limits.
-BURSTS = [
-    (1000, 0.0, 0.5, -0.5),
-    (200, -1.0, 0.5, -0.5),
-    (50, -4.8, 1.0, -1.0),
-    (10, -11.1, 1.0, -1.0),
-    (2, -18.0, 1.0, -1.5),
-    (1, -21.0, 1.0, -2.0),
-]
-
-
-@pytest.mark.parametrize(("length_ms", "wanted_db", "upper_db", "lower_db"), BURSTS)
-def test_tone_bursts_read_as_the_standard_asks(
-    length_ms: int, wanted_db: float, upper_db: float, lower_db: float
-) -> None:
-    steady = level(measured(blocks(sine(4000, 2, 0.5), []))[1], "LAeq_dbfs")
-    burst = np.concatenate([np.zeros(4800, np.float32), sine(4000, length_ms / 1000, 0.5)])
-    padded = np.concatenate([burst, np.zeros(3 * RATE - len(burst), np.float32)])
-    highest = max(
-        level(reading, "LAFmax_dbfs")
-        for reading in measured(blocks(padded, []))
-        if reading.values["LAFmax_dbfs"] is not None
-    )
-    error_db = highest - steady - wanted_db
-    assert lower_db <= error_db <= upper_db
-    # The digital part alone is far better: the reading grid costs at most 0.035 dB, the table's
-    # rounding 0.05 dB, the filter's own transient at 1 ms some hundredths.
-    assert abs(error_db) < 0.13
-
-
+@settings(max_examples=25)
 @given(
     cuts=st.lists(st.integers(1, 3 * RATE - 1), max_size=20, unique=True).map(sorted),
     seed=st.integers(0, 5),
@@ -158,6 +84,7 @@ def test_intervals_are_seconds_of_utc_whenever_the_stream_begins() -> None:
     assert readings[1].heard_s == pytest.approx(1.0)
 
 
+@settings(max_examples=25)
 @given(
     late_s=st.lists(st.floats(0, 1), min_size=12, max_size=30),
     begins_ns=st.integers(0, SECOND_NS),
@@ -188,5 +115,5 @@ def test_a_clock_that_was_set_back_measures_its_seconds_again() -> None:
 def test_another_rate_is_a_programmers_mistake() -> None:
     block = blocks(sine(440, 1), [])[0]
     wrong = Block(**{f: getattr(block, f) for f in block.__struct_fields__ if f != "rate"}, rate=8)
-    with pytest.raises(ValueError, match="8 Hz, the meter takes 48000"):
+    with pytest.raises(ValueError, match="8 Hz, the meter takes 48000, 44100, 32000"):
         Levels(LevelsConfig()).feed(wrong)

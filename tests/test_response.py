@@ -15,7 +15,7 @@ from edge_agent.commands import doctor_sound
 from edge_agent.config import LevelsConfig
 from edge_agent.errors import ConfigError
 from edge_agent.levels import Levels
-from tests.test_levels import blocks, level, measured, sine
+from tests.metered import blocks, level, measured, sine
 
 STEP = 48
 STEPS = 250
@@ -127,7 +127,10 @@ def test_levels_are_corrected(frequency_hz: float, change_db: float) -> None:
     smooth = np.interp(np.log(HZ), np.log([10, 100, 1000, 8000, 20000]), [-6, -3, 0, 2, 4])
     found = [
         level(measured(blocks(sine(frequency_hz, 3, 0.1), []), meter)[-1], "LAeq_dbfs")
-        for meter in (Levels(LevelsConfig()), Levels(LevelsConfig(), None, response(smooth)))
+        for meter in (
+            Levels(LevelsConfig()),
+            Levels(LevelsConfig(), None, response=response(smooth)),
+        )
     ]
     # The corners of the straight lines are rounded.
     assert found[1] - found[0] == pytest.approx(change_db, abs=0.1)
@@ -138,8 +141,8 @@ def test_levels_are_corrected(frequency_hz: float, change_db: float) -> None:
 def test_corrected_levels_do_not_depend_on_the_cuts(cuts: list[int]) -> None:
     sound = np.random.default_rng(3).normal(0, 0.1, 3 * 48000).astype(np.float32)
     microphone = response(mems(HZ))
-    whole = measured(blocks(sound, []), Levels(LevelsConfig(), None, microphone))
-    parts = measured(blocks(sound, cuts), Levels(LevelsConfig(), None, microphone))
+    whole = measured(blocks(sound, []), Levels(LevelsConfig(), None, response=microphone))
+    parts = measured(blocks(sound, cuts), Levels(LevelsConfig(), None, response=microphone))
     assert parts == whole
 
 
@@ -150,7 +153,7 @@ def test_behind_a_gap_the_correction_begins_anew() -> None:
     readings = [
         measured(
             blocks(samples, [2 * 48000], missed_at={2 * 48000: 4800}),
-            Levels(LevelsConfig(), None, response(mems(HZ))),
+            Levels(LevelsConfig(), None, response=response(mems(HZ))),
         )
         for samples in (sound, loud)
     ]

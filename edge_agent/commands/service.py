@@ -5,8 +5,9 @@ import platform
 import random
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from msgspec import UNSET
@@ -14,6 +15,7 @@ from msgspec import UNSET
 from edge_agent import bundle as bundles
 from edge_agent import calibrationfile, configfile, responsefile
 from edge_agent.acoustics.response import Response
+from edge_agent.archive import Archive
 from edge_agent.bundle import Bundle
 from edge_agent.capture.open import open_source
 from edge_agent.capture.process import Child
@@ -33,7 +35,7 @@ from edge_agent.notify import Service, Supervisor
 from edge_agent.outbox import Outbox
 from edge_agent.payloads import MicrophoneInfo
 from edge_agent.pipeline import Classifies, Pipeline
-from edge_agent.records import Calibration, Samples
+from edge_agent.records import Calibration, LevelReading, Samples
 from edge_agent.store import Store
 
 _log = logging.getLogger(__name__)
@@ -129,6 +131,16 @@ def _about(
     )
 
 
+def measured_before(
+    state_dir: Path, microphone: str, from_ns: int, to_ns: int
+) -> Iterable[LevelReading]:
+    """Seconds that an earlier start left in the store; none where it cannot be read."""
+    try:
+        return list(Archive(state_dir).seconds(microphone, from_ns, to_ns))
+    except StoreError:
+        return []
+
+
 def _agent(
     loaded: LoadedConfig,
     children: Mapping[str, Child],
@@ -168,9 +180,11 @@ def _agent(
                 classifier,
                 ids.new,
                 calibration=calibrations.get(name),
+                noise_floor_dbfs=microphone.noise_floor_dbfs,
                 response=responses.get(name),
+                earlier=partial(measured_before, state_dir, name),
             )
-            for name in config.microphones
+            for name, microphone in config.microphones.items()
         }
     sources = {
         name: open_source(

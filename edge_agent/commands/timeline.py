@@ -27,7 +27,7 @@ def timeline_line(message: Message) -> str | None:
 
 
 def level_line(payload: LevelPayload) -> str:
-    """A second's levels, with a bar for the eye."""
+    """An interval's levels, with a bar for the eye."""
     levels = _levels(payload)
     bar = ""
     if isinstance(payload.laeq_dbfs, float):
@@ -40,7 +40,8 @@ def level_line(payload: LevelPayload) -> str:
     if not isinstance(payload.reasons, msgspec.UnsetType):
         notes += sorted(set(payload.reasons.values()))
     note = f"  ({', '.join(notes)})" if notes else ""
-    return f"{_clock(payload.start)}  level  {levels}  {bar}{note}".rstrip()
+    kind = "level" if payload.period_s == 1 else f"{payload.period_s // 60:3d} min"
+    return f"{_clock(payload.start)}  {kind:6} {levels}  {bar}{note}".rstrip()
 
 
 def event_line(payload: EventPayload) -> str:

@@ -32,7 +32,11 @@ state_dir: {folder}/state
 """
 JACK = "/dev/shm/jack_db-"
 """Names of ports, which PortAudio's Debian build opens through JACK's library at every start."""
-STATE = {"lock", "ballast", "outbox.db", "outbox.db-wal", "outbox.db-shm", "outbox.db-journal"}
+STATE = {"lock", "ballast"} | {
+    f"{database}.db{part}"
+    for database in ("outbox", "store")
+    for part in ("", "-wal", "-shm", "-journal")
+}
 SOUND_S = 20.0
 CHUNK_BYTES = 24_000
 
