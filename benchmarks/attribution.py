@@ -26,11 +26,11 @@ from edge_agent.attribution import Attribution, Second
 from edge_agent.bundle import Bundle, load
 from edge_agent.classifier import Classifier
 from edge_agent.config import Config
-from edge_agent.energies import Energies, merged
+from edge_agent.energies import merged
 from edge_agent.events import Events
 from edge_agent.ids import Ids
 from edge_agent.pipeline import event_rules
-from edge_agent.records import Prediction, Samples
+from edge_agent.records import Energies, Prediction, Samples
 from model_build import audible, features, street
 from model_build.audible import RATE, Sound
 from model_build.datasets import Clip
