@@ -81,7 +81,7 @@ def read(folder: Path) -> dict[str, Entry]:
     path = folder / FILE
     try:
         return msgspec.json.decode(path.read_bytes(), type=_File).microphones
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise StoreError(
@@ -128,7 +128,10 @@ def write(folder: Path, entries: Mapping[str, Entry]) -> Path:
 
 def _write_through(path: Path, data: bytes) -> None:
     with path.open("wb") as file:
-        # Written by root as a rule, and read by the service's account.
+        if os.geteuid() == 0:
+            # Root writes into the service's folder as a rule, and the service's it shall be.
+            owner = path.parent.stat()
+            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
         os.fchmod(file.fileno(), 0o644)
         file.write(data)
         file.flush()

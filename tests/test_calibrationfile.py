@@ -1,6 +1,7 @@
 """`calibration.json`: what is written is read again, and nothing else is."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent import calibrationfile
+from edge_agent import calibrationfile, configfile
 from edge_agent.calibrationfile import FILE, Entry
+from edge_agent.commands import doctor_calibration
 from edge_agent.config import MicrophoneConfig
 from edge_agent.errors import StoreError
 from edge_agent.records import Calibration
@@ -39,6 +41,15 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o644
     assert calibrationfile.read(tmp_path) == entries
     assert [one.name for one in tmp_path.iterdir()] == ["calibration.json"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_what_root_writes_belongs_to_the_folders_owner(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    os.chown(folder, 4711, 4712)
+    status = calibrationfile.write(folder, {"mic": ENTRY}).stat()
+    assert (status.st_uid, status.st_gid) == (4711, 4712)
 
 
 @given(st.floats(-300, 300))
@@ -142,3 +153,24 @@ def test_recordings_stand_for_one_microphone_whatever_their_name() -> None:
 
 def test_readings_carry_offset_date_and_source() -> None:
     assert ENTRY.in_short() == Calibration(offset_db=119.62, date="2026-05-02", source="calibrator")
+
+
+def test_the_doctor_says_which_calibrations_hold(tmp_path: Path) -> None:
+    config = tmp_path / "agent.yaml"
+    config.write_text(
+        "microphones:\n  mast: {device: 'hw:CARD=MIC'}\n  roof: {device: default}\n"
+        "  yard: {device: default}\nstate_dir: .\n"
+    )
+    calibrationfile.write(tmp_path, {"mast": ENTRY, "roof": ENTRY})
+    mast, roof, yard = doctor_calibration.calibrations(configfile.load(config))
+    assert (mast.status, mast.found) == ("ok", "mast: 119.62 dB (calibrator, 2026-05-02)")
+    assert roof.status == "fault"
+    assert roof.found == (
+        "roof: 119.62 dB (calibrator, 2026-05-02) does not hold: it was made with hw:CARD=MIC, "
+        "channel 1, and this is default, channel 1"
+    )
+    assert (yard.status, yard.found) == ("ok", "yard: none, so its levels are in dBFS")
+    (tmp_path / FILE).write_text("{")
+    (damaged,) = doctor_calibration.calibrations(configfile.load(config))
+    assert damaged.status == "fault"
+    assert "is damaged" in damaged.found

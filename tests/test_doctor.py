@@ -21,7 +21,7 @@ from tests.test_install import DROP_IN, LINK, PASSWORD, UNIT, agent, put
 STRANGER = Account(name="stranger", uid=54321, groups=frozenset([54321]))
 CHECKS = {
     "configuration", "system", "clock", "disk", "state folder", "audio group", "service", "model",
-    "microphone", "broker",
+    "calibration", "microphone", "broker",
 }  # fmt: skip
 
 

@@ -155,6 +155,11 @@ def _checks(loaded: LoadedConfig | None) -> list[Check]:
 
         return [doctor_sound.model(loaded)]
 
+    def calibrations() -> Sequence[Finding]:
+        from edge_agent.commands import doctor_calibration
+
+        return doctor_calibration.calibrations(loaded)
+
     def microphones() -> Sequence[Finding]:
         from edge_agent.commands import doctor_sound
 
@@ -172,6 +177,7 @@ def _checks(loaded: LoadedConfig | None) -> list[Check]:
         Check(name="permissions", limit_s=10, run=permissions, if_slow="Look at the disk."),
         Check(name="service", limit_s=20, run=service, if_slow="Look at systemd: systemctl status"),
         Check(name="model", limit_s=60, run=model, if_slow="Look at the load of the machine."),
+        Check(name="calibration", limit_s=10, run=calibrations, if_slow="Look at the disk."),
         Check(
             name="microphone",
             limit_s=15 * count,
