@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
+from edge_agent.acoustics.percentiles import exceeded
+from edge_agent.acoustics.tallies import energy
 from edge_agent.activity import Activity
 from edge_agent.energies import attributed
 from edge_agent.records import Energies, Event, Prediction
 
 _SECOND_NS = 1_000_000_000
-# A full-scale sine brings 10^18 in a microsecond.
-_UNIT = 1e18
 _SAMPLES_PER_S = 8
 _HISTORY = 600 * _SAMPLES_PER_S
 _LEAST_HISTORY = 60 * _SAMPLES_PER_S
@@ -81,9 +81,7 @@ class Attribution:
         second = self._waiting.popleft()
         scores = self._activity.scores(second.start_ns, second.start_ns + _SECOND_NS)
         la90_dbfs = self._background.la90()
-        background = (
-            None if la90_dbfs is None else second.heard_us * round(_UNIT * 10 ** (la90_dbfs / 10))
-        )
+        background = None if la90_dbfs is None else energy(la90_dbfs, second.heard_us)
         self._background.add(second.fast)
         split = attributed(second.energy, background, scores, self._stationary)
         return second.start_ns, split
@@ -108,15 +106,7 @@ class Background:
 
     def la90(self) -> float | None:
         """The level that was exceeded nine tenths of the time; None before a minute was heard."""
-        if self._samples < _LEAST_HISTORY:
-            return None
-        needed = -(-90 * self._samples // 100)
-        reached = 0
-        for tenth in sorted(self._counts, reverse=True):
-            reached += self._counts[tenth]
-            if reached >= needed:
-                return tenth / 10
-        return None
+        return exceeded(self._counts, 90) if self._samples >= _LEAST_HISTORY else None
 
     def _count(self, fast: Mapping[int, int], sign: int) -> None:
         for tenth, count in fast.items():

@@ -215,7 +215,7 @@ class StoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     seconds_days: Annotated[int, Meta(ge=0, le=366)] = 7
     minutes_days: Annotated[int, Meta(ge=0, le=3660)] = 400
-    max_mb: Annotated[float, Meta(ge=1, le=100000)] = 200.0
+    max_mb: Annotated[float, Meta(ge=1, le=100000)] = 256.0
 
 
 def _one_microphone() -> dict[str, MicrophoneConfig]:
