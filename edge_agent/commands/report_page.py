@@ -141,19 +141,17 @@ def _sources(report: Report) -> str:
         plots.Bar(
             one.label,
             one.share,
-            f"{100 * one.share:.0f} % ({100 * one.min_share:.0f} to {100 * one.max_share:.0f}), "
-            f"alone {level(one.level)} {report.unit}",
+            f"{100 * one.share:.1f} %, alone {level(one.level)} {report.unit}",
         )
         for one in found.sources
     ]
-    rows.append(plots.Bar("unlabelled", found.unlabelled, f"{100 * found.unlabelled:.0f} %"))
-    rows.append(plots.Bar("background", found.background, f"{100 * found.background:.0f} %"))
+    rows.append(plots.Bar("unlabelled", found.unlabelled, f"{100 * found.unlabelled:.1f} %"))
+    rows.append(plots.Bar("background", found.background, f"{100 * found.background:.1f} %"))
     return plots.bars(rows) + (
-        '<p class="note">Shares of the A-weighted energy that arrived while a label was heard, in '
-        "brackets what it was alone for and what arrived with it at most. One microphone cannot "
-        "part sounds that come together: overlap is split by scores, what is missed is unlabelled, "
-        "what is told falsely counts for its label. Road traffic as such is not among the labels. "
-        "docs/attribution.md has the definition and its limits.</p>"
+        '<p class="note">Shares of the A-weighted energy that arrived while a label was heard. One '
+        "microphone cannot part sounds that come together: overlap is split by scores, what is "
+        "missed is unlabelled, what is told falsely counts for its label. Road traffic as such is "
+        "not among the labels. docs/attribution.md has the definition and its limits.</p>"
     )
 
 
