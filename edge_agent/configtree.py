@@ -30,6 +30,7 @@ _NULL = ("", "null", "~")
 _OLD_BOOLEANS = ("y", "n", "yes", "no", "on", "off", "true", "false")
 _TAG = "tag:yaml.org,2002:"
 _NOT_TEXT = frozenset(_TAG + kind for kind in ("bool", "int", "float", "timestamp", "value"))
+_MAY_REFER = re.compile(r"[&*!]")
 _FORBIDDEN = {
     yaml.AnchorToken: "an anchor (&)",
     yaml.AliasToken: "an alias (*)",
@@ -202,10 +203,15 @@ class _Reader:
             self._refuse_cross_references(text)
             return yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
+            place = self._place(error.problem_mark or error.context_mark)
+            found = str(error.problem or error.context)
+            begins = _begins(text) if error.context_mark is None else error.context_mark.line + 1
+            if begins < place.line:
+                found += f", in what begins in line {begins}"
             self.refuse(
-                self._place(error.problem_mark or error.context_mark),
+                place,
                 (),
-                str(error.problem or error.context),
+                found,
                 "Check indentation (spaces, no tabs), colons, quotes and brackets near there.",
             )
             raise _StopError from error
@@ -220,6 +226,8 @@ class _Reader:
 
     def _refuse_cross_references(self, text: str) -> None:
         """Anchors, aliases and tags make a value depend on another place: not for settings."""
+        if not _MAY_REFER.search(text):
+            return
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
             if kind := _FORBIDDEN.get(type(token)):
                 self.refuse(
@@ -297,6 +305,12 @@ class _Reader:
         return (
             Place(self.file) if mark is None else Place(self.file, mark.line + 1, mark.column + 1)
         )
+
+
+def _begins(text: str) -> int:
+    """The line of the first value: where a stray quote may have made one of many lines."""
+    lines = text.split("\n")
+    return next((n for n, line in enumerate(lines, 1) if line.strip()[:1] not in ("", "#")), 1)
 
 
 def _text(node: yaml.ScalarNode) -> str:

@@ -6,6 +6,7 @@ much is left out; `built` makes the structs of what is whole and so checks what 
 
 import difflib
 import types
+from functools import cache
 from typing import Annotated, TypeGuard, Union, get_args, get_origin
 
 import msgspec
@@ -42,16 +43,17 @@ def near(name: str, known: list[str]) -> list[str]:
     return found
 
 
+@cache
 def setting_type(kind: type[msgspec.Struct], keys: Keys) -> object | None:
     """The type of a setting below a struct; None where there is no such setting."""
     annotation: object = kind
     for key in keys:
         bare = _bare(annotation)
         if _is_struct(bare):
-            fields = {field.name: field.type for field in msgspec.structs.fields(bare)}
-            if key not in fields:
+            field = _fields(bare).get(key)
+            if field is None:
                 return None
-            annotation = fields[key]
+            annotation = field.type
         elif get_origin(bare) is dict:
             annotation = get_args(bare)[1]
         else:
@@ -80,6 +82,7 @@ class Settings:
     def __init__(self, *, layer: bool = False) -> None:
         self.problems: list[Problem] = []
         self._layer = layer
+        self._unbuilt = 0
 
     def typed(self, node: Node, annotation: object, keys: Keys = ()) -> Node | None:
         """The same tree with each value as its type has it; None: nothing of it was allowed."""
@@ -104,37 +107,43 @@ class Settings:
             return {
                 key: self.built(entry, inner, (*keys, key)) for key, entry in node.entries.items()
             }
-        before = len(self.problems)
-        fields = {field.name: field for field in msgspec.structs.fields(bare)}
+        before = self._unbuilt
+        fields = _fields(bare)
         values = {
             key: self.built(entry, fields[key].type, (*keys, key))
             for key, entry in node.entries.items()
         }
         missing = [name for name, field in fields.items() if field.required and name not in values]
-        if missing and not node.broken:
-            self._refuse(node.place, keys, f"`{missing[0]}` is missing", "Add it.")
-        if missing or len(self.problems) > before:
+        if missing:
+            self._not_built(node, node.place, keys, f"`{missing[0]}` is missing", "Add it.")
+            return None
+        if self._unbuilt > before:
             return None
         try:
             return bare(**values)
         except ValueError as error:
-            self._refuse(
-                node.place, keys, str(error), "Mend it there; base.yaml describes each setting."
-            )
+            hint = "Mend it there; base.yaml describes each setting."
+            self._not_built(node, _meant(node, str(error)), keys, str(error), hint)
         return None
+
+    def _not_built(self, node: Branch, place: Place, keys: Keys, found: str, hint: str) -> None:
+        """Where something of it was refused already, this only follows from that."""
+        self._unbuilt += 1
+        if not node.broken:
+            self._refuse(place, keys, found, hint)
 
     def _typed_struct(self, node: Node, kind: type[msgspec.Struct], keys: Keys) -> Branch | None:
         if not isinstance(node, Branch):
             self._no_branch(node, keys)
             return None
-        fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+        fields = _fields(kind)
         before = len(self.problems)
         entries: dict[str, Node] = {}
         for key, entry in node.entries.items():
             if key not in fields:
                 self._unknown(node.keys[key], (*keys, key), list(fields))
                 continue
-            typed = self.typed(entry, fields[key], (*keys, key))
+            typed = self.typed(entry, fields[key].type, (*keys, key))
             if typed is not None:
                 entries[key] = typed
         return self._branch(node, entries, before)
@@ -209,6 +218,12 @@ class Settings:
         self.problems.append(Problem(place=place, key=key_of(keys), found=found, hint=hint))
 
 
+@cache
+def _fields(kind: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    """By name; looking them up resolves annotations, which takes its time."""
+    return {field.name: field for field in msgspec.structs.fields(kind)}
+
+
 def _bare(annotation: object) -> object:
     """The type without its ranges; of a struct or null the struct."""
     bare = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
@@ -224,6 +239,16 @@ def _holds(annotation: object, bare: object) -> bool:
         Union,
         types.UnionType,
     )
+
+
+def _meant(node: Branch, said: str) -> Place:
+    """Where the setting stands that a sentence about several begins with; else the node itself."""
+    found: Node = node
+    for key in said.split(" ")[0].rstrip(":").split("."):
+        if not isinstance(found, Branch) or key not in found.entries:
+            return node.place
+        found = found.entries[key]
+    return found.place
 
 
 def _is_struct(bare: object) -> TypeGuard[type[msgspec.Struct]]:

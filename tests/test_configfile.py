@@ -167,7 +167,7 @@ def test_json_with_tabs_and_a_byte_order_mark_is_read(tmp_path: Path) -> None:
         ),
         (
             "microphones:\n  b:\n    channel: 2\n",
-            "site.yaml:3:5: microphones.b: channel 2 of 1 channels",
+            "site.yaml:3:14: microphones.b: channel 2 of 1 channels",
             "base.yaml",
         ),
         ("microphones: {}\n", "at least one microphone", "base.yaml"),
