@@ -29,7 +29,7 @@ from edge_agent.config import Config
 from edge_agent.energies import merged
 from edge_agent.events import Events
 from edge_agent.ids import Ids
-from edge_agent.pipeline import event_rules
+from edge_agent.labels import event_rules
 from edge_agent.records import Energies, Prediction, Samples
 from model_build import audible, features, street
 from model_build.audible import RATE, Sound
@@ -212,7 +212,9 @@ def _perfect(stream: Stream, bundle: Bundle) -> tuple[Prediction, ...]:
 
 def _attributed(scene: Scene, predictions: Sequence[Prediction], bundle: Bundle) -> Energies:
     config = Config()
-    events = Events(event_rules(bundle, config.events), config.events.max_duration_s, Ids(0).new)
+    events = Events(
+        event_rules(bundle.labels, config.events), config.events.max_duration_s, Ids(0).new
+    )
     attribution = Attribution(
         [label.id for label in bundle.labels],
         [label.id for label in bundle.labels if label.stationary],

@@ -19,9 +19,9 @@ import numpy.typing as npt
 from edge_agent.config import FrontendSettings
 from edge_agent.errors import BundleError
 from edge_agent.frontend import Patches, check, fingerprint, golden_signals
+from edge_agent.labels import Label
 from edge_agent.modelfile import (
     Certificate,
-    Label,
     ModelFile,
     Tensor,
     Thresholds,

@@ -5,6 +5,7 @@ mend, told in two lines: what is wrong, and what to do.
 """
 
 import errno
+import importlib
 import io
 import math
 import os
@@ -141,7 +142,24 @@ def _printing() -> Iterator[None]:
         ) from error
 
 
-@click.group()
+class _WithOffice(click.Group):
+    """The commands of this module, and the office's, which are imported when somebody asks."""
+
+    _OFFICE = ("config", "fleet")
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *self._OFFICE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._OFFICE:
+            return super().get_command(ctx, cmd_name)
+        # By its name, so that the running agent neither loads nor knows it.
+        office = importlib.import_module("edge_agent.cli_office")
+        group: click.Command = getattr(office, cmd_name)
+        return group
+
+
+@click.group(cls=_WithOffice)
 @click.version_option(__version__, prog_name="edge-agent")
 def cli() -> None:
     """Earshot's agent: sound in; levels, events and alerts out over MQTT; never audio."""

@@ -240,10 +240,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def __post_init__(self) -> None:
         """Refuse what only shows when several sections are seen together."""
         if not self.microphones:
-            raise ValueError("at least one microphone is needed")
+            raise ValueError("microphones: at least one microphone is needed")
         stdin = [name for name, mic in self.microphones.items() if mic.kind == "stdin"]
         if len(stdin) > 1:
-            raise ValueError(f"only one microphone can read stdin, not {', '.join(stdin)}")
+            raise ValueError(
+                f"microphones: only one microphone can read stdin, not {', '.join(stdin)}"
+            )
         published = ", ".join(self.levels.indicators)
         for name, microphone in self.microphones.items():
             if microphone.noise_floor_dbfs is not None and "LAeq" not in self.levels.indicators:

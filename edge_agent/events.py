@@ -10,22 +10,11 @@ from collections import deque
 
 import msgspec
 
+from edge_agent.labels import EventRule
 from edge_agent.reasons import LabelReason, LabelStep, Observe
 from edge_agent.records import EndReason, Event, NewId, Phase, Prediction
 
 _UPDATE_NS = 10_000_000_000
-
-
-class EventRule(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes an event of one label."""
-
-    label: str
-    on: float
-    off: float
-    n: int
-    m: int
-    min_duration_s: float
-    cooldown_s: float
 
 
 class _Open(msgspec.Struct, kw_only=True):

@@ -12,8 +12,9 @@ from typing import Annotated, Final, Literal, NoReturn, TypeVar
 import msgspec
 from msgspec import Meta
 
-from edge_agent.config import FrontendSettings, LabelId, NotNegative, Positive, Score, Wait
+from edge_agent.config import FrontendSettings, LabelId, NotNegative, Positive
 from edge_agent.errors import BundleError
+from edge_agent.labels import Label
 
 SCHEMA: Final = 1
 """Grows when an older agent could not read the files."""
@@ -23,32 +24,6 @@ _T = TypeVar("_T")
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 Text = Annotated[str, Meta(min_length=1, max_length=2000)]
 Count = Annotated[int, Meta(ge=0)]
-
-
-class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A sound that the network scores, and when its scores make an event."""
-
-    id: LabelId
-    title: Annotated[str, Meta(min_length=1, max_length=100)]
-    """For people."""
-    impulsive: bool
-    """One strong patch is enough: a shot, breaking glass."""
-    stationary: bool
-    """It may last for hours: an air conditioner, an idling engine."""
-    on: Score
-    off: Score
-    n: Annotated[int, Meta(ge=1, le=100)]
-    """Patches above `on`, of the last `m`, that start an event."""
-    m: Annotated[int, Meta(ge=1, le=100)]
-    min_duration_s: Wait
-    cooldown_s: Wait
-
-    def __post_init__(self) -> None:
-        """Refuse what only shows when two fields are seen together."""
-        if self.off > self.on:
-            raise ValueError(f"label {self.id}: off {self.off} is above on {self.on}")
-        if self.n > self.m:
-            raise ValueError(f"label {self.id}: n {self.n} is above m {self.m}")
 
 
 class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

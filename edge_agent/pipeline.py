@@ -6,7 +6,7 @@ sound and never on how it was cut into blocks.
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -15,12 +15,12 @@ from edge_agent.acoustics.periods import Earlier, Periods
 from edge_agent.acoustics.response import Response
 from edge_agent.alerts import Alerts
 from edge_agent.attribution import Attribution, Second
-from edge_agent.bundle import Bundle, Label
-from edge_agent.config import Config, EventsConfig, LabelConfig
-from edge_agent.errors import ConfigError
-from edge_agent.events import EventRule, Events
+from edge_agent.bundle import Bundle
+from edge_agent.config import Config
+from edge_agent.events import Events
 from edge_agent.exposure import Exposure
 from edge_agent.frontend import Patch, Patches
+from edge_agent.labels import EventRule, event_rules, problems
 from edge_agent.levels import Levels
 from edge_agent.reasons import Observe
 from edge_agent.records import (
@@ -287,12 +287,13 @@ class Pipeline:
         observe: Observe | None = None,
         earlier: Earlier | None = None,
     ) -> None:
-        _check_rules(config, bundle)
+        for problem in problems(config, bundle.labels, bundle.name):
+            raise problem
         levels = Levels(config.levels, calibration, noise_floor_dbfs, response)
         self._sensing = Sensing(levels, Patches(bundle.frontend), bundle.frontend.rate, classifier)
         self._deciding = Deciding(
             config,
-            event_rules(bundle, config.events),
+            event_rules(bundle.labels, config.events),
             levels.names,
             calibration,
             new_id,
@@ -337,52 +338,3 @@ class Pipeline:
             else:
                 break
         return records
-
-
-def event_rules(bundle: Bundle, settings: EventsConfig) -> tuple[EventRule, ...]:
-    """The bundle's rules with the configuration's overrides, in the order of the scores."""
-    return tuple(_event_rule(label, settings.labels.get(label.id)) for label in bundle.labels)
-
-
-def _event_rule(label: Label, override: LabelConfig | None) -> EventRule:
-    given = override or LabelConfig()
-    rule = EventRule(
-        label=label.id,
-        on=label.on if given.on is None else given.on,
-        off=label.off if given.off is None else given.off,
-        n=given.n or label.n,
-        m=given.m or label.m,
-        min_duration_s=(
-            label.min_duration_s if given.min_duration_s is None else given.min_duration_s
-        ),
-        cooldown_s=label.cooldown_s if given.cooldown_s is None else given.cooldown_s,
-    )
-    if rule.off > rule.on:
-        raise ConfigError(
-            f"events.labels.{label.id}: off {rule.off} is above on {rule.on}",
-            hint="Set `off` to at most `on`; what you leave out is taken from the model.",
-            key=f"events.labels.{label.id}",
-        )
-    if rule.n > rule.m:
-        raise ConfigError(
-            f"events.labels.{label.id}: n {rule.n} is above m {rule.m}",
-            hint="Set `n` to at most `m`; what you leave out is taken from the model.",
-            key=f"events.labels.{label.id}",
-        )
-    return rule
-
-
-def _check_rules(config: Config, bundle: Bundle) -> None:
-    known = {label.id for label in bundle.labels}
-    named: Mapping[str, Sequence[str]] = {
-        "events.labels": tuple(config.events.labels),
-        **{f"alerts.{name}.labels": rule.labels or () for name, rule in config.alerts.items()},
-    }
-    for place, labels in named.items():
-        for label in labels:
-            if label not in known:
-                raise ConfigError(
-                    f"{place}: the model {bundle.name} has no label {label!r}",
-                    hint=f"Its labels are {', '.join(sorted(known))}.",
-                    key=place,
-                )

@@ -12,7 +12,8 @@ import msgspec
 
 from edge_agent.bundle import Bundle, load
 from edge_agent.classifier import Classifier
-from edge_agent.modelfile import Certificate, Label, Metric, ModelFile, Thresholds
+from edge_agent.labels import Label
+from edge_agent.modelfile import Certificate, Metric, ModelFile, Thresholds
 from model_build.cards import card
 
 

@@ -14,12 +14,12 @@ from edge_agent.classifier import Network, quantise
 from edge_agent.config import FrontendSettings
 from edge_agent.errors import BuildError
 from edge_agent.frontend import Patches, fingerprint
+from edge_agent.labels import Label
 from edge_agent.modelfile import (
     SCHEMA,
     Certificate,
     CertifiedClip,
     DataSet,
-    Label,
     Metric,
     ModelFile,
     Training,

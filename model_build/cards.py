@@ -6,7 +6,8 @@ Nothing in it is written by hand, so a figure without its split and command cann
 from collections.abc import Iterable, Sequence
 
 from edge_agent.config import FrontendSettings
-from edge_agent.modelfile import REQUIRED_CHECKS, Certificate, Label, Metric, ModelFile
+from edge_agent.labels import Label
+from edge_agent.modelfile import REQUIRED_CHECKS, Certificate, Metric, ModelFile
 
 
 def card(record: ModelFile, certificate: Certificate) -> str:

@@ -16,7 +16,8 @@ import msgspec
 from edge_agent.bundle import Bundle, load
 from edge_agent.classifier import Classifier
 from edge_agent.errors import BuildError
-from edge_agent.modelfile import Label, Thresholds
+from edge_agent.labels import Label
+from edge_agent.modelfile import Thresholds
 from model_build import bundlefiles, certify_metrics, site, streams, street
 from model_build.datasets import Clip, Skip
 from model_build.detection import Heard, listen

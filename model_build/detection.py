@@ -11,9 +11,10 @@ import numpy as np
 
 from edge_agent.bundle import Bundle
 from edge_agent.config import Config
-from edge_agent.events import EventRule, Events
+from edge_agent.events import Events
 from edge_agent.frontend import Patches
 from edge_agent.ids import Ids
+from edge_agent.labels import EventRule
 from edge_agent.pipeline import Classifies, Pipeline
 from edge_agent.records import Block, Event, Prediction, Record, Samples
 from model_build.audible import RATE

@@ -6,7 +6,7 @@ from statistics import fmean
 
 import msgspec
 
-from edge_agent.modelfile import Label
+from edge_agent.labels import Label
 from model_build import false_alarms
 from model_build.detection import Heard, Span
 from model_build.event_metrics import Counts, delays_s, matched, percentile, summed

@@ -19,8 +19,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 import numpy as np
 
-from edge_agent.events import EventRule
-from edge_agent.modelfile import Label
+from edge_agent.labels import EventRule, Label
 from model_build.detection import Heard, decide, only, spans
 from model_build.event_metrics import Counts, delays_s, matched, percentile, summed
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from edge_agent.activity import Activity
 from edge_agent.attribution import Attribution, Background, Second
 from edge_agent.energies import merged
-from edge_agent.events import EventRule, Events
+from edge_agent.events import Events
 from edge_agent.ids import Ids
+from edge_agent.labels import EventRule
 from edge_agent.records import Energies, Event, Prediction
 
 S = 1_000_000_000

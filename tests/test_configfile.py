@@ -146,7 +146,7 @@ def test_json_with_tabs_and_a_byte_order_mark_is_read(tmp_path: Path) -> None:
         ("a: 1\n---\nb: 2\n", "site.yaml:2:1: but found another document", "indentation"),
         ("mqtt:\n\tport: 1\n", "site.yaml:2:1: ", "no tabs"),
         ("mqtt: [1, 2\n", "site.yaml:2:1: ", "brackets"),
-        ("site: \x01\n", "site.yaml: is not YAML", "base.yaml"),
+        ("site: \x01\n", "site.yaml:1:7: is not YAML", "base.yaml"),
         ("mqtt: {host: {a: 1}}\n", "mqtt.host: found settings", "one value"),
         ("levels: {indicators: LAeq}\n", 'found the text "LAeq"', "a list of at least 1"),
         ("levels: {indicators: []}\n", "levels.indicators: found a list", "at least 1"),
@@ -167,7 +167,7 @@ def test_json_with_tabs_and_a_byte_order_mark_is_read(tmp_path: Path) -> None:
         ),
         (
             "microphones:\n  b:\n    channel: 2\n",
-            "site.yaml:3:5: microphones.b: channel 2 of 1 channels",
+            "site.yaml:3:14: microphones.b: channel 2 of 1 channels",
             "base.yaml",
         ),
         ("microphones: {}\n", "at least one microphone", "base.yaml"),

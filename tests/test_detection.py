@@ -7,8 +7,9 @@ from edge_agent import resources
 from edge_agent.bundle import Bundle, load
 from edge_agent.config import EventsConfig, LevelsConfig
 from edge_agent.frontend import Patches
+from edge_agent.labels import event_rules
 from edge_agent.levels import Levels
-from edge_agent.pipeline import Sensing, event_rules
+from edge_agent.pipeline import Sensing
 from edge_agent.records import Block, Samples
 from model_build.audible import RATE
 from model_build.detection import Heard, decide, listen, only, spans, table
@@ -50,11 +51,11 @@ def heard(stream: Stream, bundle: Bundle) -> Heard:
 
 def test_the_pipelines_events_are_those_of_the_kept_scores(heard: Heard, bundle: Bundle) -> None:
     assert heard.spans
-    assert spans(decide(event_rules(bundle, EventsConfig()), heard)) == heard.spans
+    assert spans(decide(event_rules(bundle.labels, EventsConfig()), heard)) == heard.spans
 
 
 def test_a_label_alone_gives_its_own_events(heard: Heard, bundle: Bundle) -> None:
-    rules = event_rules(bundle, EventsConfig())
+    rules = event_rules(bundle.labels, EventsConfig())
     alone = [
         span
         for at in range(len(rules))

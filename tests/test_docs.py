@@ -14,11 +14,23 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def commands() -> list[tuple[str, str, click.Command]]:
     groups = {"edge-agent": edge_agent, "model-build": model_build}
-    return [
-        (program, name, command)
-        for program, group in groups.items()
-        for name, command in group.commands.items()
-    ]
+    return [found for program, group in groups.items() for found in below(program, group)]
+
+
+def below(
+    program: str, group: click.Group, above: str = ""
+) -> list[tuple[str, str, click.Command]]:
+    """The commands of a group and of the groups in it."""
+    found: list[tuple[str, str, click.Command]] = []
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            found += below(program, command, f"{above}{name} ")
+        else:
+            found.append((program, f"{above}{name}", command))
+    return found
 
 
 @pytest.mark.parametrize(("program", "name", "command"), commands())

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.events import EventRule, Events
+from edge_agent.events import Events
+from edge_agent.labels import EventRule
 from edge_agent.records import Event, Prediction
 
 HOP_NS = 240_000_000

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from edge_agent.alerts import Alerts
 from edge_agent.commands.explain import JsonExplanation, TextExplanation
 from edge_agent.config import AlertConfig
-from edge_agent.events import EventRule, Events
+from edge_agent.events import Events
+from edge_agent.labels import EventRule
 from edge_agent.reasons import AlertReason, LabelReason, Reason
 from edge_agent.records import Alert, Event, Prediction
 from tests.test_alerts import event, reading

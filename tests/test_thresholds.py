@@ -8,8 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge_agent.events import EventRule
-from edge_agent.modelfile import Label
+from edge_agent.labels import EventRule, Label
 from edge_agent.records import Prediction
 from model_build.bundles import label as default_label
 from model_build.detection import Heard, decide, spans

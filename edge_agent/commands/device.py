@@ -1,6 +1,5 @@
 """How a device stands before its broker: its name there, and the files that the broker needs."""
 
-import ipaddress
 import os
 from pathlib import Path
 
@@ -9,8 +8,8 @@ import msgspec
 from edge_agent.config import Config, MqttConfig, TlsConfig
 from edge_agent.configfile import LoadedConfig
 from edge_agent.errors import ConfigError
+from edge_agent.loopback import is_loopback
 
-_LOCAL_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
 _CREDENTIAL = "mqtt-password"
 
 
@@ -20,7 +19,7 @@ def check_name(config: Config) -> None:
     Raises:
         ConfigError: The device is called `local` and the broker is another machine.
     """
-    if config.site.device == "local" and not _is_loopback(config.mqtt.host):
+    if config.site.device == "local" and not is_loopback(config.mqtt.host):
         raise ConfigError(
             f"site.device: 'local' at the broker {config.mqtt.host}: two devices of one name "
             "would throw each other out",
@@ -52,10 +51,3 @@ def with_paths(mqtt: MqttConfig, loaded: LoadedConfig) -> MqttConfig:
 def _absolute(path: str | None, loaded: LoadedConfig) -> str | None:
     # Not looked for: a password or a certificate may come after the start.
     return None if path is None else str(loaded.path.parent / path)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host in _LOCAL_NAMES

@@ -1,0 +1,1 @@
+"""A fleet in one folder: layers, inventory, checks and rendered configurations; office only."""

@@ -1,0 +1,204 @@
+"""What a device receives: `config.json` and `release.json`, the same bytes from the same folder.
+
+Canonical JSON: keys sorted, two spaces of indent, UTF-8, shortest numbers that read back, LF. No
+times, no host names, no order of a disk. `provenance.json` beside them stays in the office.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from edge_agent import __version__
+from edge_agent.errors import ConfigError
+from edge_agent.fleet import models
+from edge_agent.fleet.composing import Fleet, Values
+from edge_agent.fleet.inventory import Device
+from edge_agent.fleet.models import Model
+from edge_agent.fleet.provenance import places
+
+SCHEMA: Final = 1
+"""Of the configuration; grows when an older agent could not read it."""
+_FILES: Final = ("config.json", "release.json", "provenance.json")
+_MARK: Final = ".earshot-render"
+"""Stands in a folder that `render` made, so that it never clears another."""
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """What the folder was when it was rendered."""
+
+    commit: str
+    clean: bool
+    """Nothing in the folder differs from the commit."""
+
+
+class Laboratory(msgspec.Struct, frozen=True, kw_only=True):
+    """A calibration that was made before the device went out."""
+
+    offset_db: float
+    date: str
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """`release.json`."""
+
+    device: str
+    release: int
+    config_sha256: str
+    model: str
+    model_sha256: str
+    schema: int
+    agent: str
+    """The oldest agent that is known to read it."""
+    source: Source | None
+    """None: the folder is under no version control."""
+    calibration: Laboratory | None
+
+
+class Rendered(msgspec.Struct, frozen=True, kw_only=True):
+    """A device's files."""
+
+    device: Device
+    config: bytes
+    release: bytes
+    provenance: bytes
+
+
+class Renderer:
+    """Renders the devices of a fleet that was checked.
+
+    Args:
+        fleet: Without errors.
+        source: Of its folder.
+    """
+
+    def __init__(self, fleet: Fleet, source: Source | None) -> None:
+        self._fleet = fleet
+        self._source = source
+        self._models: dict[str, Model] = {}
+        self._places: dict[int, dict[str, str]] = {}
+
+    def render(self, device: Device) -> Rendered:
+        """A device's files.
+
+        Raises:
+            EarshotError: Its model is not there.
+        """
+        values, _ = self._fleet.values(device)
+        config = canonical(values)
+        model = self.model(values)
+        release = Release(
+            device=device.name,
+            release=self._fleet.folder.settings.release,
+            config_sha256=hashlib.sha256(config).hexdigest(),
+            model=model.name,
+            model_sha256=model.sha256,
+            schema=SCHEMA,
+            agent=__version__,
+            source=self._source,
+            calibration=_laboratory(device),
+        )
+        return Rendered(
+            device=device,
+            config=config,
+            release=canonical(release),
+            provenance=canonical(self._provenance(device)),
+        )
+
+    def model(self, values: Values) -> Model:
+        """The model of a device's settings."""
+        group = values.get("model")
+        path = str(group["path"]) if isinstance(group, dict) else ""
+        if path not in self._models:
+            self._models[path] = models.load(path, self._fleet.folder.path)
+        return self._models[path]
+
+    def _provenance(self, device: Device) -> dict[str, str]:
+        """Each value's place; of a combination's devices only the row's own differ."""
+        combination = self._fleet.combination(device)
+        shared = self._places.get(id(combination))
+        if shared is None:
+            shared = self._places[id(combination)] = dict(places(combination.root))
+        own = dict(shared)
+        for keys, place in self._fleet.own_places(device):
+            for depth in range(1, len(keys)):
+                # A group that was null has become one of settings.
+                own.pop(".".join(keys[:depth]), None)
+            own[".".join(keys)] = str(place)
+        return own
+
+
+def canonical(value: object) -> bytes:
+    """The one way to write a value."""
+    return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2) + b"\n"
+
+
+def write(rendered: Iterable[Rendered], out: Path, *, whole: bool) -> Iterator[Device]:
+    """Put the files of each device into a folder of its own; yields what was written.
+
+    Args:
+        rendered: The devices' files.
+        out: Made if it is not there; one that `render` did not make is refused.
+        whole: These are all devices: what is there of others is taken away.
+
+    Raises:
+        ConfigError: The folder cannot be used.
+    """
+    _take(out)
+    written: set[str] = set()
+    for one in rendered:
+        folder = out / one.device.name
+        try:
+            folder.mkdir(exist_ok=True)
+            contents = (one.config, one.release, one.provenance)
+            for name, content in zip(_FILES, contents, strict=True):
+                (folder / name).write_bytes(content)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        written.add(one.device.name)
+        yield one.device
+    if whole:
+        _clear(out, written)
+
+
+def _take(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        mark = out / _MARK
+        if not mark.exists():
+            if any(out.iterdir()):
+                raise ConfigError(
+                    f"{out}: holds other things than rendered devices",
+                    hint="Name an empty folder, or one that `fleet render` made.",
+                )
+            mark.write_bytes(b"")
+    except OSError as error:
+        raise _unwritable(out, error) from error
+
+
+def _clear(out: Path, written: set[str]) -> None:
+    """Only our own files go: whoever put others there keeps them."""
+    with os.scandir(out) as entries:
+        gone = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    for folder in gone:
+        if folder.name in written:
+            continue
+        for name in _FILES:
+            (folder / name).unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _unwritable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{path}: cannot be written: {error.strerror}", hint="Name another folder with --out."
+    )
+
+
+def _laboratory(device: Device) -> Laboratory | None:
+    if device.lab_offset_db is None or device.lab_date is None:
+        return None
+    return Laboratory(offset_db=device.lab_offset_db, date=device.lab_date)
