@@ -67,6 +67,7 @@ class Fleet:
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self._combinations: dict[tuple[str, str, str, tuple[str, ...], str], Combination] = {}
+        self._values: dict[str, tuple[Values, list[Problem]]] = {}
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -83,7 +84,16 @@ class Fleet:
         return found
 
     def values(self, device: Device) -> tuple[Values, list[Problem]]:
-        """A device's settings, and the references in them that lead nowhere."""
+        """A device's settings, and the references in them that lead nowhere.
+
+        Kept, since a check is followed by what it was made for; most of it is shared anyway.
+        """
+        found = self._values.get(device.name)
+        if found is None:
+            found = self._values[device.name] = self._composed(device)
+        return found[0], list(found[1])
+
+    def _composed(self, device: Device) -> tuple[Values, list[Problem]]:
         combination = self.combination(device)
         problems: list[Problem] = []
         known: dict[str, Value] | None = None

@@ -7,6 +7,7 @@ times, no host names, no order of a disk. `provenance.json` beside them stays in
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -148,20 +149,44 @@ def write(rendered: Iterable[Rendered], out: Path, *, whole: bool) -> Iterator[D
         ConfigError: The folder cannot be used.
     """
     _take(out)
+    there = set(os.listdir(out))  # noqa: PTH208 # names are all that is asked
     written: set[str] = set()
     for one in rendered:
-        folder = out / one.device.name
+        folder = f"{out}/{one.device.name}"
         try:
-            folder.mkdir(exist_ok=True)
-            contents = (one.config, one.release, one.provenance)
-            for name, content in zip(_FILES, contents, strict=True):
-                (folder / name).write_bytes(content)
+            replace = one.device.name in there
+            if not replace:
+                os.mkdir(folder)  # noqa: PTH102 # ten thousand paths cost a second
+            for name, content in zip(
+                _FILES, (one.config, one.release, one.provenance), strict=True
+            ):
+                _put(f"{folder}/{name}", content, replace=replace)
         except OSError as error:
             raise _unwritable(folder, error) from error
         written.add(one.device.name)
         yield one.device
     if whole:
         _clear(out, written)
+
+
+def _put(path: str, content: bytes, *, replace: bool) -> None:
+    """A file with this content; one that has it already is left alone.
+
+    One with another is taken away first: ext4 writes a file through to the disk when it is cut to
+    nothing and written anew, which costs a millisecond for each of thirty thousand.
+    """
+    if replace:
+        with suppress(FileNotFoundError):
+            with open(path, "rb") as file:  # noqa: PTH123 # see `write`
+                if file.read() == content:
+                    return
+            os.unlink(path)  # noqa: PTH108 # see `write`
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        while content:
+            content = content[os.write(descriptor, content) :]
+    finally:
+        os.close(descriptor)
 
 
 def _take(out: Path) -> None:
@@ -192,7 +217,7 @@ def _clear(out: Path, written: set[str]) -> None:
             folder.rmdir()
 
 
-def _unwritable(path: Path, error: OSError) -> ConfigError:
+def _unwritable(path: Path | str, error: OSError) -> ConfigError:
     return ConfigError(
         f"{path}: cannot be written: {error.strerror}", hint="Name another folder with --out."
     )
