@@ -97,4 +97,4 @@ def test_a_fault_of_the_sound_is_named_in_health_and_taken_back(
 
 
 def levels(subscriber: Subscriber) -> list[LevelPayload]:
-    return [one for one in subscriber.payloads("/levels/") if isinstance(one, LevelPayload)]
+    return [one for one in subscriber.payloads("/levels/1s") if isinstance(one, LevelPayload)]
