@@ -13,6 +13,8 @@ from edge_agent.bundle import Bundle, Golden, Tensor, load
 from edge_agent.classifier import Classifier, Network, dequantise, quantise
 from edge_agent.errors import BundleError
 
+pytestmark = pytest.mark.arm
+
 STEPS = Tensor(shape=(1, 3), scale=0.5, zero_point=-3)
 
 

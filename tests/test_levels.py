@@ -15,6 +15,8 @@ from edge_agent.levels import Levels
 from edge_agent.records import Block, Calibration
 from tests.metered import RATE, SECOND_NS, blocks, level, measured, sine
 
+pytestmark = pytest.mark.arm
+
 
 def test_a_full_scale_sine_at_1_khz_reads_zero_dbfs() -> None:
     readings = measured(blocks(sine(1000, 3), []))

@@ -193,6 +193,7 @@ while True:
 """
 
 
+@pytest.mark.arm
 def test_a_kill_costs_what_was_not_yet_committed(tmp_path: Path) -> None:
     rng = random.Random(3)
     first = 0
