@@ -15,6 +15,11 @@ settings.register_profile("dev", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
+def examples(count: int) -> int:
+    """For hypothesis; a quarter where a Pi is emulated, which takes ten times as long."""
+    return count // 4 if "EARSHOT_EMULATED" in os.environ else count
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder of recordings; where it is absent, the test counts as not run."""

@@ -1,6 +1,12 @@
-"""Every shipped bundle answers here as it did in the laboratory and on x86."""
+"""Every shipped bundle answers here as it did in the laboratory and on x86.
+
+With the delegate, which the device uses, to the byte. The plain kernels are others on Arm than on
+x86, and take the other side of a rounding here and there (measured on 200 patches: 17 steps at
+worst, the same label first on .975): MODELS' limits between runtimes hold for them.
+"""
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +22,10 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.arm
 
-PLAIN_STEPS = 2
-DELEGATE_STEPS = 32
+STEPS = 32
 AGREEMENT = 0.97
+OLD_RUNTIME_STEPS = 2
+ON_ARM = platform.machine() == "aarch64"
 BUNDLES = sorted(path.parent for path in (ROOT / "models").glob("*/model.json"))
 with np.load(stored.ANSWERS) as found:
     ON_X86 = {name: found[name] for name in found}
@@ -45,17 +52,16 @@ def test_the_patches_become_the_same_int8_input(bundle: Bundle) -> None:
 def test_plain_kernels_answer_as_on_x86(bundle: Bundle) -> None:
     network = Network(bundle.model, delegate=False, stateful=bundle.stateful)
     found = np.stack([network.run(row) for row in _input(bundle)])
-    assert _steps(found, ON_X86[f"{bundle.name} plain"]) <= PLAIN_STEPS
+    wanted = ON_X86[f"{bundle.name} plain"]
+    assert _steps(found, wanted) <= (STEPS if ON_ARM else 0)
+    # Ties count for the first, as everywhere.
+    assert np.mean(found.argmax(axis=1) == wanted.argmax(axis=1)) >= AGREEMENT
 
 
-def test_the_delegate_answers_near_x86s(bundle: Bundle) -> None:
+def test_the_delegate_answers_as_on_x86(bundle: Bundle) -> None:
     network = Network(bundle.model, delegate=True, stateful=bundle.stateful)
     found = np.stack([network.run(row) for row in _input(bundle)])
-    for way in ("delegate", "plain"):
-        wanted = ON_X86[f"{bundle.name} {way}"]
-        assert _steps(found, wanted) <= DELEGATE_STEPS
-        # Ties count for the first, as everywhere.
-        assert np.mean(found.argmax(axis=1) == wanted.argmax(axis=1)) >= AGREEMENT
+    assert np.array_equal(found, ON_X86[f"{bundle.name} delegate"])
 
 
 OTHER_RUNTIME = """
@@ -86,7 +92,7 @@ if sys.version_info < (3, 12):
         )
         assert done.returncode == 0, done.stderr
         wanted = ON_X86[f"{bundle.name} plain"]
-        assert _steps(np.load(tmp_path / "output.npy"), wanted) <= PLAIN_STEPS
+        assert _steps(np.load(tmp_path / "output.npy"), wanted) <= OLD_RUNTIME_STEPS
 
 
 def _computed(bundle: Bundle) -> Int8:
