@@ -14,7 +14,6 @@ from edge_agent import transform
 from edge_agent.config import FrontendSettings
 from edge_agent.frontend import Frames, Mode, Patches, check, fingerprint, golden_signals
 from edge_agent.records import Samples
-from tests.conftest import examples
 
 pytestmark = pytest.mark.arm
 
@@ -41,7 +40,7 @@ def streamed(frames: Frames, pieces: list[Samples]) -> Samples:
 @BOTH
 @pytest.mark.parametrize("kind", ["logmel", "mfcc"])
 @pytest.mark.parametrize("grid", GRIDS)
-@settings(max_examples=examples(20))
+@settings(max_examples=20)
 @given(
     length=st.integers(0, 40_000),
     cuts=st.lists(st.integers(0, 40_000), max_size=50).map(sorted),
