@@ -4,15 +4,32 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 ROOT = Path(__file__).resolve().parent.parent
+
+_EMULATED = "EARSHOT_EMULATED" in os.environ
+"""On a Pi's instruction set, where everything takes ten times as long: scripts/test-arm64."""
 
 settings.register_profile(
     "ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+settings.register_profile(
+    "emulated",
+    settings.get_profile("ci"),
+    # A failure is told as it was found: to look for a simpler one would take many minutes.
+    phases=[Phase.explicit, Phase.generate],
+)
 settings.register_profile("dev", deadline=None)
-settings.load_profile("ci" if os.environ.get("CI") else "dev")
+if _EMULATED:
+    settings.load_profile("emulated")
+else:
+    settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+def examples(count: int) -> int:
+    """For hypothesis; a quarter under emulation."""
+    return count // 4 if _EMULATED else count
 
 
 @pytest.fixture(scope="session")

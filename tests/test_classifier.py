@@ -1,5 +1,6 @@
 """The network that runs is the one of the bundle, and computes what it did in the laboratory."""
 
+import platform
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,8 @@ from edge_agent import resources
 from edge_agent.bundle import Bundle, Golden, Tensor, load
 from edge_agent.classifier import Classifier, Network, dequantise, quantise
 from edge_agent.errors import BundleError
+
+pytestmark = pytest.mark.arm
 
 STEPS = Tensor(shape=(1, 3), scale=0.5, zero_point=-3)
 
@@ -26,8 +29,9 @@ def test_the_shipped_network_reproduces_its_golden_scores(bundle: Bundle, delega
     classifier = Classifier(bundle, delegate=delegate)
     found = np.stack([classifier.scores(features) for features in bundle.golden.features])
     wanted = (bundle.golden.scores.astype(np.float64) + 128) / 256
-    # 32 steps of 1/256 with XNNPACK; the plain kernels are those that made them.
-    assert np.abs(found - wanted).max() <= (32 / 256 if delegate else 0)
+    # Steps of 1/256: 32 with XNNPACK; x86's plain kernels are those that made them.
+    plain = 0 if platform.machine() == "x86_64" else 6
+    assert np.abs(found - wanted).max() <= (32 if delegate else plain) / 256
 
 
 def test_scores_come_one_per_label_between_0_and_1(bundle: Bundle) -> None:
@@ -102,9 +106,9 @@ def _moved(scores: np.ndarray[tuple[int, ...], np.dtype[np.int8]], steps: int) -
     return moved.astype(np.int8)
 
 
-def test_scores_three_steps_away_are_refused_without_the_delegate(bundle: Bundle) -> None:
-    other = _with_golden(bundle, scores=_moved(bundle.golden.scores, 3))
-    with pytest.raises(BundleError, match=r"up to 3 int8 steps away .* 2 are allowed"):
+def test_scores_ten_steps_away_are_refused_without_the_delegate(bundle: Bundle) -> None:
+    other = _with_golden(bundle, scores=_moved(bundle.golden.scores, 10))
+    with pytest.raises(BundleError, match=r"up to \d+ int8 steps away .* 6 are allowed"):
         Classifier(other, delegate=False)
 
 

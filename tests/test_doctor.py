@@ -73,6 +73,7 @@ def test_with_everything_broken_each_check_says_so_and_none_stops_another(tmp_pa
 
 
 @pytest.mark.parametrize("text", ["site: {device: Ear}\n", "a: [", "\0"])
+@pytest.mark.arm
 def test_a_configuration_that_is_refused_is_a_fault_and_the_rest_goes_on(
     tmp_path: Path, text: str
 ) -> None:
@@ -85,6 +86,7 @@ def test_a_configuration_that_is_refused_is_a_fault_and_the_rest_goes_on(
     assert of(found, "broker").status == of(found, "microphone").status == "warning"
 
 
+@pytest.mark.arm
 def test_without_a_configuration_nothing_is_at_fault(tmp_path: Path) -> None:
     if Path("/etc/earshot").exists():
         pytest.skip("not run: this machine has a configuration of its own")

@@ -15,6 +15,8 @@ from edge_agent.config import FrontendSettings
 from edge_agent.frontend import Frames, Mode, Patches, check, fingerprint, golden_signals
 from edge_agent.records import Samples
 
+pytestmark = pytest.mark.arm
+
 DEFAULT = FrontendSettings()
 RAW = FrontendSettings(clip=None)
 MODES: tuple[Mode, ...] = ("exact", "fast")

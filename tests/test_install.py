@@ -66,6 +66,7 @@ def judge(*command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.arm
 def test_it_is_put_in_place_enabled_and_the_second_time_nothing_changes(tmp_path: Path) -> None:
     told = agent("install", "--root", str(tmp_path))
     assert sorted(files(tmp_path)) == sorted(PUT)
@@ -81,6 +82,7 @@ def test_it_is_put_in_place_enabled_and_the_second_time_nothing_changes(tmp_path
     assert {path: (tmp_path / path).lstat().st_mtime_ns for path in PUT} == stamps
 
 
+@pytest.mark.arm
 def test_the_unit_starts_the_agent_that_installed_it(tmp_path: Path) -> None:
     agent("install", "--root", str(tmp_path))
     started = Path(sys.executable).parent / "edge-agent"
@@ -100,6 +102,7 @@ def test_a_dry_run_says_the_same_and_changes_nothing(tmp_path: Path) -> None:
     assert dry.stdout.replace("would be ", "") == wet.stdout
 
 
+@pytest.mark.arm
 def test_uninstall_leaves_what_is_the_users(tmp_path: Path) -> None:
     put(tmp_path, PASSWORD, "secret")
     agent("install", "--root", str(tmp_path))
@@ -161,6 +164,7 @@ def test_the_password_is_handed_over_only_while_there_is_one(tmp_path: Path) -> 
     assert DROP_IN not in files(tmp_path)
 
 
+@pytest.mark.arm
 def test_a_configuration_of_ones_own_is_checked_and_never_overwrites(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()

@@ -13,7 +13,10 @@ from edge_agent.clock import SimulatedClock
 from edge_agent.config import LevelsConfig
 from edge_agent.levels import Levels
 from edge_agent.records import Block, Calibration
+from tests.conftest import examples
 from tests.metered import RATE, SECOND_NS, blocks, level, measured, sine
+
+pytestmark = pytest.mark.arm
 
 
 def test_a_full_scale_sine_at_1_khz_reads_zero_dbfs() -> None:
@@ -34,7 +37,7 @@ def test_calibration_shifts_the_level_and_changes_its_name() -> None:
     assert not readings[1].overload
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     cuts=st.lists(st.integers(1, 3 * RATE - 1), max_size=20, unique=True).map(sorted),
     seed=st.integers(0, 5),
@@ -84,7 +87,7 @@ def test_intervals_are_seconds_of_utc_whenever_the_stream_begins() -> None:
     assert readings[1].heard_s == pytest.approx(1.0)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     late_s=st.lists(st.floats(0, 1), min_size=12, max_size=30),
     begins_ns=st.integers(0, SECOND_NS),

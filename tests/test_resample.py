@@ -6,6 +6,8 @@ import pytest
 from edge_agent.records import Samples
 from edge_agent.resample import Resampler, resample
 
+pytestmark = pytest.mark.arm
+
 NOISE = np.random.default_rng(5).uniform(-0.5, 0.5, 96_000).astype(np.float32)
 
 
