@@ -33,6 +33,14 @@ _CONFIG = click.option(
     type=click.Path(path_type=Path),
     help="The device's configuration (YAML). Defaults: firmware_configs/base.yaml.",
 )
+_INSTALLED_CONFIG = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    default=Path("/etc/earshot/agent.yaml"),
+    show_default=True,
+    help="The device's configuration (YAML).",
+)
 _ROOT = click.option(
     "--root",
     type=click.Path(path_type=Path),
@@ -326,14 +334,7 @@ def uninstall(root: Path, dry_run: bool) -> None:
 
 
 @cli.command()
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    default=Path("/etc/earshot/agent.yaml"),
-    show_default=True,
-    help="The device's configuration (YAML).",
-)
+@_INSTALLED_CONFIG
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path),
@@ -394,14 +395,7 @@ def devices(as_json: bool) -> None:
 
 
 @cli.command()
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    default=Path("/etc/earshot/agent.yaml"),
-    show_default=True,
-    help="The device's configuration (YAML).",
-)
+@_INSTALLED_CONFIG
 @click.option("--microphone", metavar="NAME", help="Which; may be left out where there is one.")
 @click.option("--level", type=_Number(60, 140), help="dB SPL that the calibrator gives.")
 @click.option(
