@@ -311,7 +311,8 @@ def robustness(model: Path, data: Path, seed: int, plots: Path | None, as_json: 
     print(robustness_report.as_json(found) if as_json else robustness_report.as_text(found))
 
 
-cli.add_command(cli_lab.prepare)
+for command in (cli_lab.prepare, cli_lab.explore):
+    cli.add_command(command)
 
 
 def main() -> None:

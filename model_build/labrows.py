@@ -58,9 +58,14 @@ class Maker:
         self._least = _least_samples(config)
 
     @property
+    def column_names(self) -> tuple[str, ...]:
+        """Of a frame's values."""
+        return tuple(name for one in self.features for name in one.columns)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Names of a row's last axis."""
-        names = tuple(name for one in self.features for name in one.columns)
+        names = self.column_names
         if self._config.summary is None:
             return names
         return tuple(f"{name}_{what}" for what in self._config.summary for name in names)
