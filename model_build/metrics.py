@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 Indices: TypeAlias = npt.NDArray[np.intp]
+Counts: TypeAlias = npt.NDArray[np.int64]
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
 _BINS = 15
 
 
-def confusion(truth: Indices, guess: Indices, classes: int) -> npt.NDArray[np.int64]:
+def confusion(truth: Indices, guess: Indices, classes: int) -> Counts:
     """How often truth (row) was taken for guess (column), (classes, classes).
 
     Raises:
@@ -34,22 +35,22 @@ def confusion(truth: Indices, guess: Indices, classes: int) -> npt.NDArray[np.in
     return pairs.reshape(classes, classes).astype(np.int64)
 
 
-def accuracy(counts: npt.NDArray[np.int64]) -> float:
+def accuracy(counts: Counts) -> float:
     """Share of the confusion matrix on its diagonal; NaN when nothing was counted."""
     return float(_ratio(np.trace(counts), counts.sum()))
 
 
-def recall(counts: npt.NDArray[np.int64]) -> Doubles:
+def recall(counts: Counts) -> Doubles:
     """Per class the share of its clips that were found; NaN where the class never occurs."""
     return _ratio(np.diag(counts), counts.sum(axis=1))
 
 
-def precision(counts: npt.NDArray[np.int64]) -> Doubles:
+def precision(counts: Counts) -> Doubles:
     """Per class the share of its guesses that were right; NaN where it was never guessed."""
     return _ratio(np.diag(counts), counts.sum(axis=0))
 
 
-def f1(counts: npt.NDArray[np.int64]) -> Doubles:
+def f1(counts: Counts) -> Doubles:
     """Per class 2 TP / (2 TP + FP + FN): 0 for one never found, NaN for one that never occurs.
 
     A class that does not occur but was guessed is NaN too: its wrong guesses already cost the
@@ -66,7 +67,7 @@ def macro(values: Doubles) -> float:
     return float(known.mean()) if known.size else float("nan")
 
 
-def weighted(values: Doubles, counts: npt.NDArray[np.int64]) -> float:
+def weighted(values: Doubles, counts: Counts) -> float:
     """Mean over the classes, each with the weight of its clips; NaN when there is none."""
     clips = counts.sum(axis=1)
     return float(_ratio(np.nansum(values * clips), clips.sum()))
