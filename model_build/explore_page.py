@@ -81,7 +81,7 @@ def _apart(one: Examined, other: Examined) -> str:
     if one.clip.fold != other.clip.fold and one.clip.origin == other.clip.origin:
         differs.append("fold")
     if one.clip.group != other.clip.group:
-        differs.append("recording, by its name")
+        differs.append("recording")
     return ", ".join(differs)
 
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from html import escape
 
 _STYLE = """
-body{font:15px/1.45 sans-serif;color:#222;max-width:1000px;margin:2em auto;padding:0 1em}
+body{font:15px/1.45 sans-serif;color:#222;max-width:1080px;margin:2em auto;padding:0 1em}
 h1{font-size:1.5em;margin-bottom:.1em}h2{font-size:1.15em;margin:1.8em 0 .4em}
 table{border-collapse:collapse;margin:.8em 0;font-variant-numeric:tabular-nums}
 th,td{padding:.2em .7em;border-bottom:1px solid #ddd;text-align:left;vertical-align:top;
-overflow-wrap:anywhere}
+overflow-wrap:break-word}
 td.number{text-align:right}.note{color:#555;font-size:.9em}img{max-width:100%}
 .warn{background:#fff3cd;border-left:4px solid #d39e00;padding:.4em .8em;margin:.6em 0}
 .good{background:#e6f4ea;border-left:4px solid #3c8c54;padding:.4em .8em;margin:.6em 0}

@@ -97,7 +97,7 @@ def test_the_same_sound_is_found_exactly_and_nearly(flawed: tuple[Exploration, P
     assert (pair.one, pair.other) == (1, 7)
     ((one, other, _, how),) = explore_page.across(found)
     assert (one.clip.path, other.clip.path) == ("1.wav", "quieter.wav")
-    assert how == "label, fold, recording, by its name"
+    assert how == "label, fold, recording"
 
 
 def test_near_silence_lengths_and_levels_are_measured(flawed: tuple[Exploration, Path]) -> None:
@@ -211,7 +211,7 @@ def test_two_manifests_are_one_set(tmp_path: Path) -> None:
     other = _manifest(tmp_path, [("b.wav", "rain", "4", "8")], "other")
     found = explore([one, other], tmp_path, CONFIG)
     # Folds of two sets have nothing to do with each other.
-    assert [how for *_, how in explore_page.across(found)] == ["recording, by its name"]
+    assert [how for *_, how in explore_page.across(found)] == ["recording"]
 
 
 def test_manifests_of_which_nothing_is_there_are_refused(tmp_path: Path) -> None:
