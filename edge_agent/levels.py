@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from edge_agent.acoustics import tallies
 from edge_agent.acoustics.ballistics import Ballistics, Speed
-from edge_agent.acoustics.bands import Bank
+from edge_agent.acoustics.bands import Bank, held
 from edge_agent.acoustics.percentiles import histogram
 from edge_agent.acoustics.periods import bands_of, shifted
 from edge_agent.acoustics.response import Correction, Response
@@ -301,6 +301,9 @@ class Levels:
     def _close(self, interval: _Interval) -> LevelReading:
         self._interval = None
         bands = self._bank.take() if self._bank is not None else []
+        if interval.bandwidth_hz < self._rate / 2:
+            # Above there is only what the resampler left.
+            bands = bands[: held(interval.bandwidth_hz)]
         heard_s = interval.steps * self._step / self._rate
         levels = {} if interval.silent else interval.levels_dbfs()
         offset_db = self._calibration.offset_db if self._calibration else 0.0

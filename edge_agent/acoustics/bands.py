@@ -40,6 +40,8 @@ EXACT_HZ = tuple(10 ** (tenths / 10) for tenths in range(13, 44))
 
 _EDGE = 10**0.05
 _STAGES = 3
+# What a resampler lets through whole, of half of the rate that it began from (soxr at HQ: 0.913).
+_RESAMPLED_WHOLE = 0.912
 # Samples in a block, blocks in a group, groups worked at once: a frame of the meter at 48 kHz.
 _BLOCK = 64
 _GROUP = 12
@@ -51,6 +53,11 @@ _FORGOTTEN = 1e-12
 def carried(rate: int) -> int:
     """How many of the bands have their upper edge below half of `rate` Hz."""
     return sum(exact_hz * _EDGE < rate / 2 for exact_hz in EXACT_HZ)
+
+
+def held(bandwidth_hz: float) -> int:
+    """How many bands are whole in sound that was resampled from twice `bandwidth_hz`."""
+    return sum(exact_hz * _EDGE <= _RESAMPLED_WHOLE * bandwidth_hz for exact_hz in EXACT_HZ)
 
 
 def stage_of(exact_hz: float, rate: int) -> int:
