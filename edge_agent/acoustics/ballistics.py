@@ -42,7 +42,8 @@ class Ballistics:
 
     def feed(self, squares: Samples) -> list[Float]:
         """Of `squares` (steps, step): mean squares (steps,), then a reading per step and speed."""
-        reduced = (squares @ self._weights).T.astype(np.float64)
+        # A row for each, in one stretch of memory, and no longer float32: the recursion remembers.
+        reduced = (squares @ self._weights).T.astype(np.float64, order="C")
         return [reduced[0], *self._scan(reduced[1:])]
 
     def reset(self) -> None:
