@@ -46,8 +46,8 @@ class _Frame(msgspec.Struct, frozen=True, kw_only=True):
     """A frame, weighted; arrays with a row or an element per grid step."""
 
     raw: Samples
-    sound: Float
-    """The same, corrected by the microphone's response."""
+    sound: Float | Samples
+    """The same, or corrected by the microphone's response."""
     mean: Float
     """Mean squares, A-weighted."""
     others: dict[Weight, Samples]
@@ -281,7 +281,7 @@ class Levels:
         eighths = middles_ns // (_SECOND_NS // 8)
         frame = _Frame(
             raw=raw,
-            sound=sound,
+            sound=raw if self._correction is None else sound,
             mean=mean,
             others=weighted,
             fast=fast,

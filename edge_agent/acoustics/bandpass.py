@@ -24,8 +24,8 @@ _Complex: TypeAlias = npt.NDArray[np.complex128]
 ORDER = 6
 _EDGE = 10**0.05
 # By its middle relative to its rate: how far apart a band's output is looked at. What two tones
-# that seem alike there add to each other's mean square is then below -65 dB (real: -52).
-_SPACING = ((0.11, 16), (0.22, 8), (0.334, 4))
+# that seem alike there add to each other's mean square is then below -50 dB (0.03 dB).
+_SPACING = ((0.14, 16), (0.27, 8), (0.334, 4))
 # Above this part of the full rate P lets through too much of low tones, 74 dB below them and less.
 # A real output has no fixed phase, so it takes a spacing at which no tone of the band recurs.
 _REAL_FROM = 0.3

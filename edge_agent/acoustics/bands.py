@@ -103,9 +103,9 @@ class Bank:
                 self._work(number)
 
     def _work(self, number: int) -> None:
-        blocks = self._stages[number].work()
-        if number + 1 < _STAGES and len(blocks):
-            self._push(number + 1, self._stages[number].decimator.feed(blocks))
+        fewer = self._stages[number].work()
+        if number + 1 < _STAGES:
+            self._push(number + 1, fewer)
 
     def _flush(self) -> None:
         for number in range(_STAGES):
@@ -169,7 +169,7 @@ class _Stage:
         self._state = np.zeros(modes, np.complex64)
         self._squares = np.zeros(self._first[-1])
         self._samples = 0
-        self.decimator = Decimator(_BLOCK)
+        self._decimator = Decimator(_BLOCK)
 
     @property
     def full(self) -> bool:
@@ -184,14 +184,16 @@ class _Stage:
         return taken
 
     def work(self) -> Samples:
-        """Filter what makes whole blocks; a copy of them, (n, block)."""
+        """Filter what makes whole blocks; what the next stage gets of it."""
         whole = self._filled // _BLOCK * _BLOCK
-        blocks = self._pending[:whole].reshape(-1, _BLOCK).copy()
-        if whole:
-            self._filter(blocks)
+        if whole == 0:
+            return np.empty(0, np.float32)
+        blocks = self._pending[:whole].reshape(-1, _BLOCK)
+        self._filter(blocks)
+        fewer = self._decimator.feed(blocks)
         self._filled -= whole
         self._pending[: self._filled] = self._pending[whole : whole + self._filled].copy()
-        return blocks
+        return fewer
 
     def take(self) -> list[float | None]:
         """Mean square of each band since the last time."""
@@ -206,7 +208,7 @@ class _Stage:
         """Forget the filters' past, and what waits."""
         self._state[:] = 0.0
         self._filled = 0
-        self.decimator.reset()
+        self._decimator.reset()
 
     def _filter(self, blocks: Samples) -> None:
         full, rest = divmod(len(blocks), _GROUP)
