@@ -35,7 +35,8 @@ _SETTLED_S = 10.0
 _LOG_EVERY_S = 60.0
 _LOG_AGAIN_S = 3600.0
 _MOST_WORDS = 300
-_FULL_SCALE = np.float32(32768.0)
+_STEP = np.float32(2.0**-15)
+"""A step of 16 bits; a power of two, so that nothing is rounded."""
 
 
 class MicrophoneSource:
@@ -140,9 +141,10 @@ class MicrophoneSource:
         if self._child.dead or self._child.silent_s() > SILENT_S:
             self._give_up(self._child)
 
-    def _take(self, header: wire.Header, data: bytes) -> None:
-        frames = np.frombuffer(data, dtype="<i2").reshape(header.frames, header.channels)
-        mono = frames[:, self._settings.channel - 1].astype(np.float32) / _FULL_SCALE
+    def _take(self, header: wire.Header, data: memoryview) -> None:
+        channel = np.frombuffer(data, dtype="<i2")[self._settings.channel - 1 :: header.channels]
+        mono = channel.astype(np.float32)
+        mono *= _STEP
         # PortAudio's word can be short (by 11 ms through PulseAudio); the sound has ended by now.
         age_ns = max(header.age_us * 1000, header.frames * _NS // header.rate)
         captured_ns = header.monotonic_ns - age_ns

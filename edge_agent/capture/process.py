@@ -16,7 +16,7 @@ from edge_agent.errors import DeviceError
 SILENT_S = 3.0
 """A stream that gives nothing for so long is dead."""
 _NS = 1_000_000_000
-_PIPE_BYTES = 256 * 1024
+_MOST_WORDS = 4096
 _LISTING_S = 30.0
 
 HINTS = {
@@ -43,7 +43,7 @@ class Child:
         # First: when there are too few descriptors, no process is left behind without a parent.
         self._selector = selectors.DefaultSelector()
         reading, writing = os.pipe()
-        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, wire.PIPE_BYTES)
         os.set_blocking(reading, False)
         self._pipe = reading
         try:
@@ -72,19 +72,21 @@ class Child:
         self._selector.register(self._pipe, selectors.EVENT_READ)
         self._selector.register(self._stderr, selectors.EVENT_READ)
 
-    def read(self, timeout_s: float) -> list[tuple[wire.Header, bytes]]:
-        """Blocks that arrived, waiting at most `timeout_s` for something to happen."""
+    def read(self, timeout_s: float) -> list[tuple[wire.Header, memoryview]]:
+        """Blocks that arrived, waiting at most `timeout_s` for something to happen.
+
+        Their samples are there until the next call.
+        """
         if self._heard_ns is None:
             # It is only now that somebody listens.
             self._heard_ns = self._clock.monotonic_ns()
-        blocks: list[tuple[wire.Header, bytes]] = []
+        blocks: list[tuple[wire.Header, memoryview]] = []
         wait_s = min(timeout_s, max(0.0, SILENT_S - self.silent_s()) + 0.01)
         for key, _ in self._selector.select(wait_s):
-            data = os.read(key.fd, _PIPE_BYTES)
             if key.fd == self._pipe:
-                blocks += self._split(data)
-            elif data:
-                self._words = (self._words + data)[-4096:]
+                blocks += self._split()
+            elif words := os.read(key.fd, _MOST_WORDS):
+                self._words = (self._words + words)[-_MOST_WORDS:]
             else:
                 self._selector.unregister(key.fileobj)
         if blocks:
@@ -92,10 +94,11 @@ class Child:
             self._heard_ns = self._clock.monotonic_ns()
         return blocks
 
-    def _split(self, data: bytes) -> list[tuple[wire.Header, bytes]]:
-        self.dead = self.dead or not data
+    def _split(self) -> list[tuple[wire.Header, memoryview]]:
+        count = os.readv(self._pipe, [self._splitter.room()])
+        self.dead = self.dead or count == 0
         try:
-            return self._splitter.push(data)
+            return self._splitter.took(count)
         except ValueError as error:
             self._words += f"{error}\n".encode()
             self.dead = True
