@@ -106,11 +106,12 @@ class MicrophoneSource:
             DeviceError: The device cannot be opened, before its first block; never if `patient`.
         """
         deadline_ns = self._clock.monotonic_ns() + round(timeout_s * _NS)
+        left_s = timeout_s
         while not self._ready and not self._closed:
-            left_s = (deadline_ns - self._clock.monotonic_ns()) / _NS
             self._turn(max(0.0, left_s))
             if left_s <= 0:
                 break
+            left_s = (deadline_ns - self._clock.monotonic_ns()) / _NS
         return self._ready.popleft() if self._ready else None
 
     def close(self) -> None:
@@ -136,9 +137,10 @@ class MicrophoneSource:
         if self._child is None:
             self._start_when_due(timeout_s)
             return
-        for header, data in self._child.read(timeout_s):
+        blocks = self._child.read(timeout_s)
+        for header, data in blocks:
             self._take(header, data)
-        if self._child.dead or self._child.silent_s() > SILENT_S:
+        if self._child.dead or (not blocks and self._child.silent_s() > SILENT_S):
             self._give_up(self._child)
 
     def _take(self, header: wire.Header, data: memoryview) -> None:

@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-import selectors
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -40,8 +40,7 @@ class Child:
         self.heard = False
         self.dead = False
         self.code: int | None = None
-        # First: when there are too few descriptors, no process is left behind without a parent.
-        self._selector = selectors.DefaultSelector()
+        self._poll = select.poll()
         reading, writing = os.pipe()
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, wire.PIPE_BYTES)
         os.set_blocking(reading, False)
@@ -69,26 +68,28 @@ class Child:
         assert self._process.stderr is not None
         self._stderr = self._process.stderr
         os.set_blocking(self._stderr.fileno(), False)
-        self._selector.register(self._pipe, selectors.EVENT_READ)
-        self._selector.register(self._stderr, selectors.EVENT_READ)
+        self._poll.register(self._pipe, select.POLLIN)
+        self._poll.register(self._stderr, select.POLLIN)
 
     def read(self, timeout_s: float) -> list[tuple[wire.Header, memoryview]]:
         """Blocks that arrived, waiting at most `timeout_s` for something to happen.
 
         Their samples are there until the next call.
         """
+        now_ns = self._clock.monotonic_ns()
         if self._heard_ns is None:
             # It is only now that somebody listens.
-            self._heard_ns = self._clock.monotonic_ns()
+            self._heard_ns = now_ns
         blocks: list[tuple[wire.Header, memoryview]] = []
-        wait_s = min(timeout_s, max(0.0, SILENT_S - self.silent_s()) + 0.01)
-        for key, _ in self._selector.select(wait_s):
-            if key.fd == self._pipe:
+        left_s = SILENT_S - (now_ns - self._heard_ns) / _NS
+        wait_s = min(timeout_s, max(0.0, left_s) + 0.01)
+        for file, _ in self._poll.poll(wait_s * 1000):
+            if file == self._pipe:
                 blocks += self._split()
-            elif words := os.read(key.fd, _MOST_WORDS):
+            elif words := os.read(file, _MOST_WORDS):
                 self._words = (self._words + words)[-_MOST_WORDS:]
             else:
-                self._selector.unregister(key.fileobj)
+                self._poll.unregister(file)
         if blocks:
             self.heard = True
             self._heard_ns = self._clock.monotonic_ns()
@@ -128,7 +129,6 @@ class Child:
         self._process.kill()
         self._process.wait()
         self._words += self._stderr.read() or b""
-        self._selector.close()
         self._stderr.close()
         os.close(self._pipe)
 
