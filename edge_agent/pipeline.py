@@ -159,6 +159,8 @@ class Sensing:
 
     def _mark_of(self, sample: int) -> Block:
         """The block that the sample came in, or the nearest that is remembered."""
+        if self._marks[-1].first <= sample:
+            return self._marks[-1]
         found = self._marks[0]
         for mark in self._marks:
             if mark.first > sample:
