@@ -10,6 +10,7 @@ import msgspec
 
 from edge_agent import resources
 from edge_agent.commands.findings import Form, lines
+from edge_agent.commands.office import where as _where
 from edge_agent.errors import ConfigError, EarshotError
 from edge_agent.fleet import differing, folder, provenance, rendering, revision, schemas
 from edge_agent.fleet.checking import Report, first_error
@@ -163,17 +164,6 @@ def render(path: Path | None, out: Path | None, chosen: Sequence[str], *, dry_ru
 def schema(name: str) -> None:
     """Print a JSON Schema."""
     print(schemas.text(name), end="")
-
-
-def _where(path: Path | None) -> Path:
-    if path is None:
-        return folder.find(Path())
-    if not (path / folder.FLEET_FILE).is_file():
-        raise ConfigError(
-            f"{path}: holds no {folder.FLEET_FILE}",
-            hint="Name the fleet's folder, or make one: edge-agent fleet init DIR.",
-        )
-    return path
 
 
 def _fleet(path: Path) -> Fleet:
