@@ -8,6 +8,8 @@ import pytest
 from edge_agent import configfile
 from edge_agent.commands import doctor_service
 from edge_agent.commands.device import with_paths
+from edge_agent.commands.install import credentials
+from edge_agent.fleet.credentials import KNOWN
 from tests.test_install import CONFIG, DROP_IN, PUT, agent, files, put
 
 TEXT = """
@@ -64,6 +66,10 @@ def test_each_credential_that_is_there_is_handed_over_and_no_other(tmp_path: Pat
     (tmp_path / FOLDER / "mqtt-ca").unlink()
     agent("install", "--root", str(tmp_path))
     assert DROP_IN not in files(tmp_path)
+
+
+def test_the_office_and_the_unit_know_the_same_credentials() -> None:
+    assert [f"/{FOLDER}/{name}" for name in sorted(KNOWN)] == sorted(credentials())
 
 
 def test_a_configuration_in_json_stays_one(tmp_path: Path) -> None:

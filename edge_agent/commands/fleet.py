@@ -22,6 +22,8 @@ from edge_agent.settings import near
 
 _NOT_SAMPLE = ("agent.yaml", "demo.yaml")
 """What else lies beside the sample folder."""
+_IGNORED = "build/\ncards/\n*.img\n"
+"""What is made of the folder; cards and images hold secrets in plain text."""
 
 
 def init(path: Path) -> None:
@@ -37,7 +39,7 @@ def init(path: Path) -> None:
         shutil.copytree(
             sample, path, ignore=shutil.ignore_patterns(*_NOT_SAMPLE), dirs_exist_ok=True
         )
-        (path / ".gitignore").write_text("build/\n", encoding="utf-8")
+        (path / ".gitignore").write_text(_IGNORED, encoding="utf-8")
     except OSError as error:
         raise EarshotError(
             f"{path}: cannot be made: {error.strerror}", hint="Name a folder that you may write to."
