@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.fleet.secrets import is_encrypted
-from tests.fleets import edge_agent, found, small
+from tests.fleets import edge_agent, found, read, small
 from tests.real.broker import program
 from tests.sealed import found_in, issued, opened, sealed, sealed_secret
 
@@ -114,12 +114,30 @@ def test_revoked_it_is_in_the_list_and_its_key_is_gone(tmp_path: Path) -> None:
     serial = openssl("x509", "-noout", "-serial", "-in", str(file)).strip().partition("=")[2]
     done = edge_agent("fleet", "identity", "revoke", "market-02", cwd=path)
     assert done.returncode == 0, done.stderr
-    assert "fleet.csv:3" in done.stdout
+    assert "fleet.csv has no column `state`: add it" in done.stdout
     listed = openssl("crl", "-noout", "-text", "-in", str(path / "identities" / "crl.pem"))
     assert f"Serial Number: {serial}" in listed
     assert not file.exists()
     assert not (path / "secrets" / "devices" / "market-02.key.age").exists()
     assert "there is no such certificate" in refused(path, "revoke", "market-02")
+
+
+@pytest.mark.parametrize("state", ["", "active", '"active"', "planned"])
+def test_revoked_its_row_is_retired_and_no_other_byte_changes(tmp_path: Path, state: str) -> None:
+    path = sealed(tmp_path / "fleet")
+    text = (
+        "\ufeffnote;state;device;board;mic;site\r\n"
+        f'"two\r\nlines; one";{state};ear-1;pi-4;umik-1;example-city\r\n'
+        f'"Straße";{state};ear-2;pi-4;umik-1;example-city\r\n'
+    )
+    (path / "fleet.csv").write_bytes(text.encode())
+    issued(path)
+    for name in ("ear-1", "ear-2"):
+        done = edge_agent("fleet", "identity", "revoke", name, cwd=path)
+        assert f"is new, and {name} is retired. Next:" in done.stdout, done.stderr
+        text = text.replace(f"{state};{name}", f"retired;{name}")
+        assert (path / "fleet.csv").read_bytes() == text.encode()
+    assert {one.state for one in read(path).folder.inventory.devices} == {"retired"}
 
 
 def test_what_cannot_be_done_is_said_in_a_sentence(tmp_path: Path) -> None:

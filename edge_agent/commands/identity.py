@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from edge_agent import configfile
 from edge_agent.commands.office import config_of, fleet_of, refuse_errors
 from edge_agent.errors import ConfigError
 from edge_agent.fleet import broker as brokers
-from edge_agent.fleet import identity
+from edge_agent.fleet import identity, inventory
 from edge_agent.fleet.composing import Fleet
 from edge_agent.fleet.differing import count
 from edge_agent.fleet.identity import Authority, Subject
-from edge_agent.fleet.inventory import selected
+from edge_agent.fleet.inventory import Device, selected
 from edge_agent.fleet.secrets import Secrets, put
 
 
@@ -66,16 +67,27 @@ def issue(
 
 
 def revoke(path: Path | None, name: str, *, kind: identity.Kind) -> None:
-    """Take a certificate's worth away."""
+    """Take a certificate's worth away, and retire its device."""
     fleet = fleet_of(path)
     authority = _authority(fleet)
     authority.revoke(Subject(kind=kind, name=name))
-    print(f"revoked; {authority.revoked} is new. Next:")
+    device = next((one for one in fleet.devices if kind == "devices" and one.name == name), None)
+    retired = device is not None and _retire(fleet, device)
+    also = f", and {name} is retired" if retired else ""
+    print(f"revoked; {authority.revoked} is new{also}. Next:")
     print(f"- copy it to {brokers.PLACE}/crl.pem on the broker: systemctl reload mosquitto")
     print("- a connection that stands is not ended by that: systemctl restart mosquitto")
-    device = next((one for one in fleet.devices if kind == "devices" and one.name == name), None)
-    if device is not None:
-        print(f"- {device.place('state')}: write retired as the state of {name}")
+    if device is not None and not retired:
+        print(f"- {inventory.FILE} has no column `state`: add it, and write retired for {name}")
+
+
+def _retire(fleet: Fleet, device: Device) -> bool:
+    """Say in the table that the device is no more; its name is never given again."""
+    path = fleet.folder.path / inventory.FILE
+    changed = inventory.with_retired(configfile.read_bytes(path), device)
+    if changed is not None:
+        put(path, changed)
+    return changed is not None
 
 
 def broker(path: Path | None, host: str | None, out: Path, place: str, *, dry_run: bool) -> None:
