@@ -1,5 +1,6 @@
 """The broker's files as `fleet broker` writes them, in a real mosquitto, with real certificates."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -43,7 +44,7 @@ class Broker(Mosquitto):
         assert "PRIVATE KEY" not in "".join(file.read_text() for file in self.place.iterdir())
         (self.place / "server.key").write_bytes(opened(fleet, "brokers/127.0.0.1.key"))
         # /etc/mosquitto/mosquitto.conf of Debian, with other folders.
-        user = "user root\n" if Path.home() == Path("/root") else ""
+        user = "user root\n" if os.geteuid() == 0 else ""
         included = folder / "conf.d"
         included.mkdir()
         shutil.copy(self.place / "earshot.conf", included)
