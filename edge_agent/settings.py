@@ -77,11 +77,13 @@ class Settings:
     Args:
         layer: The tree is one of several that will be merged: an entry of a collection may be null,
             which removes it, and a text with `$` waits for what will stand in its place.
+        described: Where each setting is.
     """
 
-    def __init__(self, *, layer: bool = False) -> None:
+    def __init__(self, *, layer: bool = False, described: str = "base.yaml") -> None:
         self.problems: list[Problem] = []
         self._layer = layer
+        self._described = described
         self._unbuilt = 0
 
     def typed(self, node: Node, annotation: object, keys: Keys = ()) -> Node | None:
@@ -122,7 +124,7 @@ class Settings:
         try:
             return bare(**values)
         except ValueError as error:
-            hint = "Mend it there; base.yaml describes each setting."
+            hint = f"Mend it there; {self._described} describes each setting."
             self._not_built(node, _meant(node, str(error)), keys, str(error), hint)
         return None
 

@@ -136,11 +136,11 @@ def summary(frames: Samples, kind: str) -> Samples:
     if kind == "mfcc_mean":
         return np.asarray(mean, np.float32)
     std = np.sqrt(np.square(rows - mean).mean(axis=0))
-    dynamics = np.sqrt(np.square(_delta(rows)).mean(axis=0))
+    dynamics = np.sqrt(np.square(slopes(rows)).mean(axis=0))
     return np.concatenate((mean, std, dynamics)).astype(np.float32)
 
 
-def _delta(rows: Doubles) -> Doubles:
+def slopes(rows: Doubles) -> Doubles:
     """Slope per frame by regression over nine frames, where all nine exist."""
     inner = len(rows) - 2 * DELTA_REACH
     total: Doubles = np.zeros((inner, rows.shape[1]))

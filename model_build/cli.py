@@ -3,7 +3,6 @@
 0: done. 1: our mistake, with a traceback. 2: something that the user can mend, told in two lines.
 """
 
-import importlib.util
 import io
 import logging
 import os
@@ -17,7 +16,9 @@ import click
 import msgspec
 
 from edge_agent import __version__, resources
-from edge_agent.errors import BuildError, EarshotError
+from edge_agent.errors import EarshotError
+from model_build import cli_lab
+from model_build.extras import require
 
 _NETWORK = click.option(
     "--network",
@@ -202,7 +203,7 @@ def evaluate(
     model-build evaluate models/street --manifest clips.csv --root . --fold 3
     """
     if plots:
-        _require("--plots", "matplotlib")
+        require("--plots", "matplotlib")
     from model_build import evaluate as judge
     from model_build import evaluate_report
 
@@ -255,7 +256,7 @@ def certify(
     \b
     model-build certify models/street --data ../shared/data --false-alarms-per-day 10
     """
-    _require("certify", "scipy", "sed_scores_eval", *(["matplotlib"] if plots else []))
+    require("certify", "scipy", "sed_scores_eval", *(["matplotlib"] if plots else []))
     from model_build import certify as judge
     from model_build import certify_report
 
@@ -283,16 +284,7 @@ def _typed(command: str, network: str, seed: int, yamnet: Path | None = None) ->
 
 
 def _require_training() -> None:
-    _require("this command", "tensorflow")
-
-
-def _require(what: str, *packages: str) -> None:
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            raise BuildError(
-                f"{package} is not installed: {what} needs it",
-                hint='Install the extra `train`: pip install "earshot[train]".',
-            )
+    require("this command", "tensorflow")
 
 
 @cli.command()
@@ -307,7 +299,7 @@ def robustness(model: Path, data: Path, seed: int, plots: Path | None, as_json: 
     \b
     model-build robustness models/street --data ../shared/data --plots plots
     """
-    _require("robustness", "scipy", "sed_scores_eval", *(["matplotlib"] if plots else []))
+    require("robustness", "scipy", "sed_scores_eval", *(["matplotlib"] if plots else []))
     from model_build import robustness as judge
     from model_build import robustness_report
 
@@ -317,6 +309,10 @@ def robustness(model: Path, data: Path, seed: int, plots: Path | None, as_json: 
 
         draw(found, plots)
     print(robustness_report.as_json(found) if as_json else robustness_report.as_text(found))
+
+
+for command in (cli_lab.prepare, cli_lab.explore):
+    cli.add_command(command)
 
 
 def main() -> None:

@@ -72,6 +72,30 @@ def read_manifest(path: Path, root: Path) -> Manifest:
     Raises:
         BuildError: The file cannot be read, a column is missing, or no clip is left.
     """
+    data, rows = read_rows(path)
+    clips: list[Clip] = []
+    skipped: list[Skip] = []
+    for number, row in enumerate(rows, start=2):
+        found = clip_of(path, number, row, root)
+        if isinstance(found, Clip):
+            clips.append(found)
+        else:
+            skipped.append(found)
+    if not clips:
+        raise BuildError(
+            f"{path}: none of its {len(rows)} clips can be used ({skipped[0].reason})",
+            hint=f"The column `path` must be relative to {root}.",
+        )
+    digest = hashlib.sha256(data).hexdigest()
+    return Manifest(name=path.stem, sha256=digest, clips=tuple(clips), skipped=tuple(skipped))
+
+
+def read_rows(path: Path) -> tuple[bytes, list[dict[str, str]]]:
+    """A manifest's bytes and its rows by column; a field that a short row lacks is None.
+
+    Raises:
+        BuildError: The file cannot be read, a column is missing, or there is no row.
+    """
     try:
         data = path.read_bytes()
         rows = _rows(path, data.decode("utf-8-sig"))
@@ -84,21 +108,7 @@ def read_manifest(path: Path, root: Path) -> Manifest:
             f"{path}: byte {error.start} is not UTF-8", hint="Save the manifest as UTF-8."
         ) from error
     _check_columns(path, rows)
-    clips: list[Clip] = []
-    skipped: list[Skip] = []
-    for number, row in enumerate(rows, start=2):
-        found = _clip(path, number, row, root)
-        if isinstance(found, Clip):
-            clips.append(found)
-        else:
-            skipped.append(found)
-    if not clips:
-        raise BuildError(
-            f"{path}: none of its {len(rows)} clips can be used ({skipped[0].reason})",
-            hint=f"The column `path` must be relative to {root}.",
-        )
-    digest = hashlib.sha256(data).hexdigest()
-    return Manifest(name=path.stem, sha256=digest, clips=tuple(clips), skipped=tuple(skipped))
+    return data, rows
 
 
 def _rows(path: Path, text: str) -> list[dict[str, str]]:
@@ -128,7 +138,18 @@ def _check_columns(path: Path, rows: Sequence[dict[str, str]]) -> None:
         )
 
 
-def _clip(path: Path, number: int, row: dict[str, str], root: Path) -> Clip | Skip:
+def clip_of(path: Path, number: int, row: dict[str, str], root: Path) -> Clip | Skip:
+    """A row's clip, or why it is none.
+
+    Args:
+        path: Of the manifest.
+        number: Of its line, for the reason.
+        row: By column.
+        root: The folder that the clip's path is relative to.
+
+    Raises:
+        BuildError: The fold is not a number.
+    """
     name, label = row["path"] or "", row["label"] or ""
     if not name or not label:
         return Skip(path=name, reason=f"line {number} of {path.name} has no path or no label")

@@ -138,7 +138,7 @@ def cached(
     Raises:
         BuildError: None of the clips can be used.
     """
-    name = f"{kind}-{fingerprint(raw(settings))[:12]}-{_audio_sha256(clips, root)[:12]}"
+    name = f"{kind}-{fingerprint(raw(settings))[:12]}-{audio_sha256(clips, root)[:12]}"
     path = cache / f"{name}.npz"
     if not path.is_file():
         _log.info("%s: computing %d clips", path, len(clips))
@@ -201,8 +201,8 @@ def _readable(
             skipped.append(Skip(path=clip.path, reason="holds no sound"))
 
 
-def _audio_sha256(clips: Sequence[Clip], root: Path) -> str:
-    """Names the audio: paths in their order, with the size of each file."""
+def audio_sha256(clips: Sequence[Clip], root: Path) -> str:
+    """Names the audio, for a cache: paths in their order, with the size of each file."""
     digest = hashlib.sha256()
     for clip in clips:
         digest.update(f"{clip.path} {(root / clip.path).stat().st_size}\n".encode())

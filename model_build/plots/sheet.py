@@ -1,5 +1,6 @@
 """A sheet to draw on; the only door to matplotlib."""
 
+import io
 import logging
 from pathlib import Path
 from typing import TypeAlias
@@ -7,6 +8,8 @@ from typing import TypeAlias
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+__all__ = ["Axes", "Sheet", "save", "sheet", "sheet_of", "svg"]
 
 Sheet: TypeAlias = Figure
 
@@ -20,6 +23,21 @@ def sheet(width_in: float, height_in: float) -> tuple[Sheet, Axes]:
     return figure, axes
 
 
+def sheet_of(width_in: float, height_in: float, columns: int) -> tuple[Sheet, list[Axes]]:
+    """An empty figure with pairs of axes side by side, which share their scales."""
+    figure = Sheet(figsize=(width_in, height_in), layout="constrained")
+    grid = figure.subplots(1, columns, squeeze=False, sharex=True, sharey=True)
+    return figure, list(grid[0])
+
+
+def svg(figure: Sheet) -> bytes:
+    """The drawing as SVG, the same bytes for the same drawing."""
+    _settle()
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None})
+    return drawn.getvalue()
+
+
 def save(figure: Sheet, folder: Path, name: str) -> Path:
     """Write `<name>.svg`, the same bytes for the same drawing.
 
@@ -29,9 +47,12 @@ def save(figure: Sheet, folder: Path, name: str) -> Path:
         name: Of the file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # Ids in an SVG come from a random salt unless it is given, and its date from the clock.
-    mpl.rcParams["svg.hashsalt"] = "earshot"
     path = folder / f"{name}.svg"
-    figure.savefig(path, metadata={"Date": None})
+    path.write_bytes(svg(figure))
     _log.info("%s", path)
     return path
+
+
+def _settle() -> None:
+    # Ids in an SVG come from a random salt unless it is given, and its date from the clock.
+    mpl.rcParams["svg.hashsalt"] = "earshot"
