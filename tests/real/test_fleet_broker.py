@@ -139,7 +139,7 @@ def test_the_name_in_the_certificate_is_the_client_whatever_it_calls_itself(
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_device_hears_nothing(broker: Broker, version: Version) -> None:
-    certificate, key = broker.pair("devices/depot-01")
+    certificate, key = broker.pair("devices/market-02")
     who = ("--cafile", str(broker.place / "ca.crt"), "--cert", str(certificate), "--key", str(key))
     protocol = {"5": "mqttv5", "3.1.1": "mqttv311"}[version]
     ask = [
@@ -152,16 +152,16 @@ def test_a_device_hears_nothing(broker: Broker, version: Version) -> None:
         "-V",
         protocol,
     ]
-    before = broker.log().count("SUBACK to depot-01")
-    listening = subprocess.Popen(
+    before = broker.log().count("SUBACK to market-02")
+    with subprocess.Popen(
         [*ask, "-v", "-t", "#", "-t", "earshot/#", "-W", "3"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
-    wait_for(lambda: broker.log().count("SUBACK to depot-01") > before, "it asks")
-    heard(broker, broker.tls("devices/market-01"), "5", "earshot/example-city/market-01/events")
-    assert "earshot/" not in listening.communicate(timeout=20)[0]
+    ) as listening:
+        wait_for(lambda: broker.log().count("SUBACK to market-02") > before, "it asks")
+        heard(broker, broker.tls("devices/market-01"), "5", "earshot/example-city/market-01/events")
+        assert "earshot/" not in listening.communicate(timeout=20)[0]
 
 
 def test_a_panel_hears_alerts_and_health_and_no_levels(broker: Broker) -> None:

@@ -45,7 +45,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory, fleet: Path) -> Iterator[System]:
-    """A device before its first boot, whose image has the agent, and its broker."""
+    """A device, whose image has the agent, after its first start from a card, and its broker."""
     if shutil.which("cloud-init") is None:
         pytest.fail("cloud-init is missing: apt-get install cloud-init")
     folder = tmp_path_factory.mktemp("device")
@@ -74,7 +74,20 @@ def system(tmp_path_factory: pytest.TempPathFactory, fleet: Path) -> Iterator[Sy
         system.write("/etc/cloud/cloud.cfg.d/99-seed.cfg", CLOUD)
         system.run("mkdir", "-p", "/var/lib/cloud/seed")
         system.run("ln", "-s", "/boot/firmware", "/var/lib/cloud/seed/nocloud")
+        # What the search below finds, where there is something.
+        assert holding(system, _key(fleet)) == {"/boot/firmware/user-data"}
+        start_from_seed(system)
+        result = json.loads(system.run("cat", "/run/cloud-init/result.json"))["v1"]
+        assert result["errors"] == []
+        assert "NoCloud" in result["datasource"]
+        gone = "/etc/systemd/system/earshot-agent.service.d/60-seeded.conf"
+        wait_for(lambda: "No such" in system.run("ls", gone, code=None), "the seed is cleared", 90)
         yield system
+
+
+def _key(fleet: Path) -> str:
+    """The line of the device's key that is nobody else's."""
+    return opened(fleet, "devices/market-01.key").decode().splitlines()[1]
 
 
 def heard(system: System, part: str) -> bool:
@@ -96,16 +109,9 @@ def holding(system: System, secret: str) -> set[str]:
 def test_a_card_becomes_a_device_that_its_broker_knows_and_keeps_no_secret(
     system: System, fleet: Path
 ) -> None:
-    key = opened(fleet, "devices/market-01.key").decode().splitlines()[1]
-    assert holding(system, key) == {"/boot/firmware/user-data"}
-    start_from_seed(system)
-    result = json.loads(system.run("cat", "/run/cloud-init/result.json"))["v1"]
-    assert result["errors"] == []
-    assert "NoCloud" in result["datasource"]
+    key = _key(fleet)
     wait_for(lambda: heard(system, f"{TOPICS}/status "), "the device comes to its broker", 90)
     wait_for(lambda: heard(system, f"{TOPICS}/health "), "it tells of itself", 30)
-    gone = "/etc/systemd/system/earshot-agent.service.d/60-seeded.conf"
-    wait_for(lambda: "No such" in system.run("ls", gone, code=None), "the seed is cleared", 60)
     # Where systemd takes it from, and what it gave the service, in memory.
     assert {
         place for place in holding(system, key) if not place.startswith("/run/credentials/")
