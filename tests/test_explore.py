@@ -45,7 +45,7 @@ def _flawed(folder: Path) -> Path:
         toy_streets.write(folder / name, street(number, 2.0).clip(-1, 1))
         rows.append((name, "rain" if number < 4 else "wind", str(1 + number % 2), str(number)))
     shutil.copy(folder / "0.wav", folder / "same.wav")
-    toy_streets.write(folder / "quieter.wav", 0.3 * street(1, 2.0).clip(-1, 1))
+    toy_streets.write(folder / "quieter.wav", np.float32(0.3) * street(1, 2.0).clip(-1, 1))
     toy_streets.write(folder / "silent.wav", np.zeros(RATE, np.float32))
     toy_streets.write(folder / "short.wav", np.full(20, 0.1, np.float32))
     (folder / "broken.wav").write_bytes(b"no sound")
@@ -206,7 +206,7 @@ def test_a_feature_that_never_changes_has_no_correlation(tmp_path: Path) -> None
 
 def test_two_manifests_are_one_set(tmp_path: Path) -> None:
     toy_streets.write(tmp_path / "a.wav", street(1, 2.0).clip(-1, 1))
-    toy_streets.write(tmp_path / "b.wav", 0.5 * street(1, 2.0).clip(-1, 1))
+    toy_streets.write(tmp_path / "b.wav", np.float32(0.5) * street(1, 2.0).clip(-1, 1))
     one = _manifest(tmp_path, [("a.wav", "rain", "1", "7")], "one")
     other = _manifest(tmp_path, [("b.wav", "rain", "4", "8")], "other")
     found = explore([one, other], tmp_path, CONFIG)
