@@ -5,8 +5,10 @@ writes it, the agent reads it when it starts. Reading is strict, and writing lea
 the new one, whole.
 """
 
+import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -101,6 +103,19 @@ def in_force(
     return {name: entry.in_short() for name, entry in fitting.items()}, unfit
 
 
+def put(folder: Path, microphone: str, entry: Entry) -> Path:
+    """Write one microphone's calibration beside those of others, who may do the same just now.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        StoreError: The file is damaged, or the disk refuses; the file before it stays.
+    """
+    with _locked(folder):
+        return write(folder, {**read(folder), microphone: entry})
+
+
 def write(folder: Path, entries: Mapping[str, Entry]) -> Path:
     """Put the file in place of the one before it; after a cut of power there is one of the two.
 
@@ -124,6 +139,24 @@ def write(folder: Path, entries: Mapping[str, Entry]) -> Path:
             hint="Do it with sudo, or as the agent's account; look at the disk.",
         ) from error
     return path
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder itself: the file is replaced, and the agent's own lock is another file."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        # `write` tells why, with what to do.
+        yield
+        return
+    try:
+        # Some network file systems have no locks.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _write_through(path: Path, data: bytes) -> None:

@@ -30,6 +30,7 @@ _SCORE_STEPS: Final = {True: 32, False: 6}
 # A feature near the middle between two steps may fall to either side, so one step, and rarely.
 _INPUT_STEPS: Final = 1
 _INPUT_SHARE: Final = 0.01
+_LEAST, _MOST = np.float32(-128), np.float32(127)
 
 
 class _Detail(TypedDict):
@@ -100,7 +101,9 @@ class Classifier:
         _check_tensor(bundle, "input", self._network.input, bundle.input)
         _check_tensor(bundle, "output", self._network.output, bundle.output)
         self._input = bundle.input
-        self._output = bundle.output
+        # The real value of each int8, negative ones behind the others, as an index has them.
+        every = np.arange(256, dtype=np.uint8).view(np.int8)
+        self._values = dequantise(every, bundle.output)
         inputs = quantise(golden_features(Patches(bundle.frontend)), bundle.input)
         _check_inputs(bundle, inputs)
         _check_scores(bundle, np.stack([self._network.run(row) for row in inputs]), delegate)
@@ -111,7 +114,9 @@ class Classifier:
         Args:
             features: A patch of the bundle's front end, float32 of its shape.
         """
-        return dequantise(self._network.run(quantise(features, self._input)), self._output)
+        steps = self._network.run(quantise(features, self._input))
+        scores: Samples = self._values.take(steps)
+        return scores
 
 
 def quantise(features: Samples, tensor: Tensor) -> Int8:
@@ -119,8 +124,12 @@ def quantise(features: Samples, tensor: Tensor) -> Int8:
 
     A bare cast would wrap an out-of-range value to the other end.
     """
-    steps: Samples = np.rint(features / np.float32(tensor.scale)) + np.float32(tensor.zero_point)
-    return np.clip(steps, -128, 127).astype(np.int8)
+    steps: Samples = np.divide(features, np.float32(tensor.scale))
+    np.rint(steps, out=steps)
+    np.add(steps, np.float32(tensor.zero_point), out=steps)
+    # Not np.clip: by way of three functions, each of them cold, it takes twice as long.
+    np.maximum(steps, _LEAST, out=steps)
+    return np.minimum(steps, _MOST, out=steps).astype(np.int8)
 
 
 def dequantise(values: Int8, tensor: Tensor) -> Samples:

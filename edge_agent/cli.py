@@ -334,6 +334,23 @@ def uninstall(root: Path, dry_run: bool) -> None:
 
 
 @cli.command()
+@_ROOT
+@click.option("--boot", type=click.Path(path_type=Path), help="By default /boot/firmware there.")
+@_DRY_RUN
+def unseed(root: Path, boot: Path | None, dry_run: bool) -> None:
+    """Take a seed's secrets from the boot partition, once the device has them.
+
+    The service does it at its first good start.
+
+    \b
+    edge-agent unseed --dry-run
+    """
+    from edge_agent.commands.unseed import unseed
+
+    unseed(root, boot, dry_run=dry_run)
+
+
+@cli.command()
 @_INSTALLED_CONFIG
 @click.option(
     "--state-dir",

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from edge_agent.cli_flash import broker, flash, identity
+
 _CONFIG = click.option(
     "--config",
     "config_path",
@@ -227,3 +229,7 @@ def fleet_schema(name: str) -> None:
     from edge_agent.commands.fleet import schema
 
     schema(name)
+
+
+for _command in (identity, broker, flash):
+    fleet.add_command(_command)

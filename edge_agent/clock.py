@@ -7,6 +7,7 @@ from typing import Protocol
 # systemd-timesyncd creates it at its first synchronisation. adjtimex would know more, but the
 # unit's sandbox (ProtectClock=) forbids the call even for reading.
 _TIMESYNC = Path("/run/systemd/timesync/synchronized")
+_LOOK_EVERY_NS = 1_000_000_000
 
 
 class Clock(Protocol):
@@ -32,6 +33,10 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clocks."""
 
+    def __init__(self) -> None:
+        self._synced = False
+        self._looked_ns = -_LOOK_EVERY_NS
+
     def utc_ns(self) -> int:
         """Nanoseconds since 1970, by the wall clock; may step in either direction."""
         return time.time_ns()
@@ -42,7 +47,12 @@ class SystemClock:
 
     def synced(self) -> bool:
         """Whether timesyncd has synchronised since boot; unknown counts as no."""
-        return _TIMESYNC.exists()
+        # Asked for each block and message, and to be told that there is no such file costs more
+        # than all else that a block needs of a clock.
+        if not self._synced and self.monotonic_ns() - self._looked_ns >= _LOOK_EVERY_NS:
+            self._looked_ns = self.monotonic_ns()
+            self._synced = _TIMESYNC.exists()
+        return self._synced
 
     def wait(self, seconds: float) -> None:
         """Sleep."""

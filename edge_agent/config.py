@@ -135,6 +135,10 @@ class AlertConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
                 raise ValueError("a rule of an `indicator` needs `for_s`")
 
 
+CREDENTIAL_PREFIX = "credential:"
+"""Before a name in place of a file's path: one of systemd's credentials of the service."""
+
+
 class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """TLS 1.2 and up; the broker's name is always checked."""
 

@@ -148,8 +148,12 @@ class Events:
             told += self._bridge(self._last, prediction)
         self._last = prediction
         middle_ns = (prediction.start_ns + prediction.end_ns) // 2
-        for label, score in zip(self._labels, prediction.scores, strict=True):
-            step = label.hear(middle_ns, float(score), prediction.synced)
+        for label, score in zip(self._labels, prediction.scores.tolist(), strict=True):
+            if label.open is None and score < label.rule.on and self._observe is None:
+                # Most labels, most of the time.
+                label.recent.append((middle_ns, score))
+                continue
+            step = label.hear(middle_ns, score, prediction.synced)
             now, event = label.open, None
             if now is not None:
                 step, event = self._judge(label, now, prediction)
@@ -157,7 +161,7 @@ class Events:
                 told.append(event)
             if self._observe is not None:
                 why = event.end_reason if event else "quiet" if step == "dropped" else None
-                self._observe(label.reason(step, middle_ns, float(score), now, why))
+                self._observe(label.reason(step, middle_ns, score, now, why))
         return told
 
     def open(self) -> list[Event]:

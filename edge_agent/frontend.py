@@ -185,6 +185,7 @@ class Patches:
         self._settings = settings
         self._mean = np.array(settings.mean, np.float32)
         self._std = np.array(settings.std, np.float32)
+        self._clip = None if settings.clip is None else np.float32(settings.clip)
         self._held = np.empty((0, self._frames.values), np.float32)
         self._next = 0
 
@@ -229,9 +230,12 @@ class Patches:
 
     def _features(self, frames: Samples) -> Samples:
         values = summary(frames, self._settings.kind)
-        features = (values - self._mean) / self._std
-        if self._settings.clip is not None:
-            np.clip(features, -self._settings.clip, self._settings.clip, out=features)
+        features: Samples = np.subtract(values, self._mean)
+        np.divide(features, self._std, out=features)
+        if self._clip is not None:
+            # Not np.clip: by way of three functions, each of them cold, it takes twice as long.
+            np.maximum(features, -self._clip, out=features)
+            np.minimum(features, self._clip, out=features)
         return features
 
 

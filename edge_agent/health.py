@@ -103,6 +103,7 @@ class Monitor:
         self._inputs = {
             name: InputFaults(settings.noise_floor_dbfs) for name, settings in microphones.items()
         }
+        self._unjudged: list[Block] = []
         self._block_ns: int | None = None
         self._inference_ns: int | None = None
         self._ack_ns: int | None = None
@@ -112,14 +113,14 @@ class Monitor:
     def block(self, block: Block, records: Iterable[Record]) -> None:
         """A block came in, and led to these records."""
         self._block_ns = self._blocks_ns[block.microphone] = self._clock.monotonic_ns()
-        faults = self._inputs[block.microphone]
-        faults.block(block)
+        self._unjudged.append(block)
         for record in records:
             if isinstance(record, LevelReading) and record.period_s == 1:
-                faults.reading(record)
+                self._inputs[block.microphone].reading(record)
 
     def ended(self, microphone: str) -> None:
         """A recording is over; no more blocks are expected."""
+        self._judge()
         self._blocks_ns.pop(microphone, None)
         self._inputs.pop(microphone, None)
 
@@ -145,6 +146,7 @@ class Monitor:
             # A device that is not there gives no blocks; one name is enough for that.
             if now_ns - last_ns > SILENT_S * _NS and f"mic_missing:{name}" not in found
         }
+        self._judge()
         for name, faults in self._inputs.items():
             found |= {f"{fault}:{name}" for fault in faults.standing}
         if not self._clock.synced():
@@ -184,6 +186,12 @@ class Monitor:
             model_sha256=self._model_sha256,
             config_sha256=self._config_sha256,
         )
+
+    def _judge(self) -> None:
+        """Nobody asks more often than once a second, and several at a time cost less."""
+        for block in self._unjudged:
+            self._inputs[block.microphone].block(block)
+        self._unjudged.clear()
 
     def _age_s(self, since_ns: int | None) -> float | None:
         return None if since_ns is None else (self._clock.monotonic_ns() - since_ns) / _NS

@@ -58,14 +58,16 @@ class Watch:
 
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
-        self._window: deque[bool] = deque(maxlen=rule.window)
+        self._window: deque[bool] = deque((False,) * rule.window)
+        self._ill = 0
         self._run = 0
         self.standing = False
 
     def feed(self, ill: bool) -> None:
         """Take the next judgement."""
         self._window.append(ill)
-        unwell = self._window.count(True) > self._rule.limit * self._rule.window
+        self._ill += ill - self._window.popleft()
+        unwell = self._ill > self._rule.limit * self._rule.window
         self._run = self._run + 1 if unwell != self.standing else 0
         # Only the ill moment raises: one bang is in the window for a minute, and no fault.
         if not self.standing and ill and self._run >= self._rule.raise_after:
@@ -101,6 +103,10 @@ class InputFaults:
             self._filled = 0
         used = 0
         while used < len(block.samples):
+            if self._filled == 0 and used + size <= len(block.samples):
+                self._judge(block.samples[used : used + size])
+                used += size
+                continue
             taken = min(size - self._filled, len(block.samples) - used)
             self._frame[self._filled : self._filled + taken] = block.samples[used : used + taken]
             self._filled += taken
@@ -119,18 +125,18 @@ class InputFaults:
             self._watches["too_quiet"].feed(level_db - offset_db < self._floor_dbfs)
 
     def _judge(self, frame: Samples) -> None:
-        low, high = float(frame.min()), float(frame.max())
+        low, high = float(np.minimum.reduce(frame)), float(np.maximum.reduce(frame))
         one_value = high - low <= _ONE_VALUE
         dead = low == high == 0.0
         self._watches["dead"].feed(dead)
         self._watches["stuck"].feed(one_value and not dead)
         # What does not move has its own name: it has neither a mean to speak of nor peaks.
-        self._watches["dc"].feed(not one_value and _has_dc(frame))
+        self._watches["dc"].feed(not one_value and max(-low, high) > _DC and _has_dc(frame))
         self._watches["clipped"].feed(not one_value and _is_clipped(frame, low, high))
 
 
 def _has_dc(frame: Samples) -> bool:
-    mean = float(frame.mean())
+    mean = float(np.add.reduce(frame)) / len(frame)
     return abs(mean) > _DC and abs(mean) > _DC_TO_AC * float(frame.std())
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from edge_agent.acoustics import tallies
 from edge_agent.acoustics.ballistics import Ballistics, Speed
-from edge_agent.acoustics.bands import Bank
+from edge_agent.acoustics.bands import Bank, held
 from edge_agent.acoustics.percentiles import histogram
 from edge_agent.acoustics.periods import bands_of, shifted
 from edge_agent.acoustics.response import Correction, Response
@@ -46,12 +46,12 @@ class _Frame(msgspec.Struct, frozen=True, kw_only=True):
     """A frame, weighted; arrays with a row or an element per grid step."""
 
     raw: Samples
-    sound: Float
-    """The same, corrected by the microphone's response."""
-    means: dict[Weight, Float]
-    """Mean square by weighting."""
-    peak: Float | None
-    """Squares of the C-weighted samples, (steps, step)."""
+    sound: Float | Samples
+    """The same, or corrected by the microphone's response."""
+    mean: Float
+    """Mean squares, A-weighted."""
+    others: dict[Weight, Samples]
+    """Samples by weightings other than A."""
     fast: Float
     slow: Float | None
     settled: dict[Speed, int]
@@ -82,23 +82,31 @@ class _Interval:
         """Add the frame's steps from `first` up to `last`."""
         part = slice(first, last)
         self.steps += last - first
-        for weight, means in frame.means.items():
-            self.energies[weight] = self.energies.get(weight, 0.0) + float(means[part].sum())
+        self._gather("A", float(frame.mean[part].sum()))
+        for weight, samples in frame.others.items():
+            row = samples[part].ravel()
+            self._gather(weight, float(row @ row) / samples.shape[1])
+            if weight == "C":
+                self.peak = max(self.peak, float(row.max()), -float(row.min()))
         self.fast_max = max(self.fast_max, float(frame.fast[part].max()))
         settled = slice(max(first, frame.settled["F"]), last)
         fast = frame.fast[settled]
-        self.fast_min = min(self.fast_min, float(fast.min(initial=math.inf, where=fast > _NOTHING)))
+        least = float(fast.min(initial=math.inf))
+        if least <= _NOTHING:
+            least = float(fast.min(initial=math.inf, where=fast > _NOTHING))
+        self.fast_min = min(self.fast_min, least)
         self.sampled += [
             value for value in fast[frame.sampled[settled]].tolist() if value > _NOTHING
         ]
         if frame.slow is not None:
             slow = frame.slow[max(first, frame.settled["S"]) : last]
             self.slow_max = max(self.slow_max, float(slow.max(initial=0.0)))
-        if frame.peak is not None:
-            self.peak = max(self.peak, float(frame.peak[part].max()))
-        raw = frame.raw[part]
+        raw = frame.raw[part].ravel()
         self.raw_min = min(self.raw_min, float(raw.min()))
         self.raw_max = max(self.raw_max, float(raw.max()))
+
+    def _gather(self, weight: Weight, energy: float) -> None:
+        self.energies[weight] = self.energies.get(weight, 0.0) + energy
 
     @property
     def silent(self) -> bool:
@@ -117,7 +125,7 @@ class _Interval:
             "LAFmax": self.fast_max,
             "LAFmin": self.fast_min if math.isfinite(self.fast_min) else 0.0,
             "LASmax": self.slow_max,
-            "LCpeak": self.peak,
+            "LCpeak": self.peak**2,
         }
         return {name: _dbfs(value) for name, value in mean_squares.items() if value > _NOTHING}
 
@@ -149,7 +157,6 @@ class Levels:
             self._weights += ("C",)
         if "LZeq" in measured:
             self._weights += ("Z",)
-        self._peak = "LCpeak" in measured
         self._speeds: tuple[Speed, ...] = ("F", "S") if "LASmax" in measured else ("F",)
         self._third_octaves = settings.third_octaves
         self._response = response
@@ -168,8 +175,7 @@ class Levels:
         self._ballistics = Ballistics(rate, self._step, self._speeds)
         self._bank = Bank(rate) if self._third_octaves else None
         self._frame = np.empty(steps * self._step, dtype=np.float32)
-        self._squares = np.empty((steps, len(self._weights), self._step))
-        self._mean = np.full(self._step, 1 / self._step)
+        self._squares = np.empty((steps, self._step), np.float32)
         self._filled = 0
         self._next_step_ns = 0
         self._since_reset = 0
@@ -268,17 +274,16 @@ class Levels:
         sound = raw.astype(np.float64)
         if self._correction is not None:
             sound = self._correction.filter(sound)
-        squares = np.square(self._weighting.filter(sound), out=self._squares[:steps])
-        weighted = {weight: squares[:, place] for place, weight in enumerate(self._weights)}
-        mean, fast, *slow = self._ballistics.feed(weighted["A"])
-        means = {weight: weighted[weight] @ self._mean for weight in self._weights[1:]}
+        weighted = dict(zip(self._weights, self._weighting.filter(sound), strict=True))
+        squares = np.square(weighted.pop("A"), out=self._squares[:steps])
+        mean, fast, *slow = self._ballistics.feed(squares)
         # LAF at the grid point nearest to each eighth of a second.
         eighths = middles_ns // (_SECOND_NS // 8)
         frame = _Frame(
             raw=raw,
-            sound=sound,
-            means={"A": mean, **means},
-            peak=weighted["C"] if self._peak else None,
+            sound=raw if self._correction is None else sound,
+            mean=mean,
+            others=weighted,
             fast=fast,
             slow=slow[0] if slow else None,
             settled={
@@ -296,6 +301,9 @@ class Levels:
     def _close(self, interval: _Interval) -> LevelReading:
         self._interval = None
         bands = self._bank.take() if self._bank is not None else []
+        if interval.bandwidth_hz < self._rate / 2:
+            # Above there is only what the resampler left.
+            bands = bands[: held(interval.bandwidth_hz)]
         heard_s = interval.steps * self._step / self._rate
         levels = {} if interval.silent else interval.levels_dbfs()
         offset_db = self._calibration.offset_db if self._calibration else 0.0

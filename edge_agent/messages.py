@@ -61,6 +61,9 @@ class About(Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...]
     microphones: tuple[MicrophoneInfo, ...]
     indicators: tuple[str, ...]
+    slow_indicators: tuple[str, ...]
+    periods_s: tuple[int, ...]
+    third_octaves: bool
     calibrations: dict[str, Calibration]
     hardware: str
     os: str
@@ -172,6 +175,9 @@ class Encoder:
             ),
             microphones=about.microphones,
             indicators=about.indicators,
+            slow_indicators=about.slow_indicators,
+            periods_s=about.periods_s,
+            third_octaves=about.third_octaves,
             calibration={
                 microphone.name: _calibration(about.calibrations.get(microphone.name))
                 for microphone in about.microphones

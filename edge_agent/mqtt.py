@@ -1,9 +1,9 @@
 """Delivery to one broker: when to connect, how much to hand over, what each refusal means.
 
-The worker calls `turn`, then `results`, then `send` for as many rows as there is `room`. Nothing
-here blocks it: connecting happens on a thread of its own, and paho's thread only reports. Back-off
-ends with a PUBACK and not with a CONNACK, for a broker that closes after each publish would
-otherwise be met once a second for ever.
+The worker calls `turn`, at least once a second, then `results`, then `send` for as many rows as
+there is `room`. Nothing here blocks it: connecting happens on a thread of its own, and paho's
+thread only reports. Back-off ends with a PUBACK and not with a CONNACK, for a broker that closes
+after each publish would otherwise be met once a second for ever.
 """
 
 import logging
@@ -141,6 +141,10 @@ class MqttOutput:
     def connected(self) -> bool:
         """Whether the broker has accepted us."""
         return self._accepted is not None
+
+    def at_rest(self) -> bool:
+        """Connected, and nothing has happened since the last turn: the next one may wait."""
+        return self._accepted is not None and not self._results and not self._wake.is_set()
 
     def turn(self) -> None:
         """Take in what happened, and connect or give up where it is time."""

@@ -246,6 +246,13 @@ class InfoPayload(Struct, frozen=True, kw_only=True):
     rules: tuple[RuleInfo, ...]
     microphones: tuple[MicrophoneInfo, ...]
     indicators: tuple[str, ...]
+    """Of each second."""
+    slow_indicators: tuple[str, ...]
+    """Of each slower period."""
+    periods_s: tuple[int, ...]
+    """Lengths of the intervals that are reported, s."""
+    third_octaves: bool
+    """Whether readings carry `bands`."""
     calibration: dict[str, CalibrationPayload]
     latitude: float | UnsetType = UNSET
     longitude: float | UnsetType = UNSET

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
+import numpy as np
 
 from edge_agent.acoustics.periods import Earlier, Periods
 from edge_agent.acoustics.response import Response
@@ -39,10 +40,13 @@ from edge_agent.records import (
 from edge_agent.resample import Resampler
 
 _BLOCK_RATE = 48000
+_NO_SAMPLES = np.empty(0, np.float32)
 _SECOND_NS = 1_000_000_000
 # An event is told at most a few patches after its onset; older readings matter only to rules that
 # wait longer.
 _HISTORY_S = 10
+# A second may end a grid step of the meter, and a correction of the clock, after its last sample.
+_LATE_NS = 5_000_000
 # What events and alerts tell of their level.
 _OF_EVENTS = {"LAeq", "LAFmax", "LAeq_dbfs", "LAFmax_dbfs"}
 
@@ -63,6 +67,10 @@ class Classifies(Protocol):
 class Sensing:
     """Blocks of one microphone to readings and predictions, each in the order of its time.
 
+    The meter gets the blocks of a second together, with the one that may complete it: whatever it
+    works with has left the caches after a quarter of a second, and to fetch it costs more than the
+    arithmetic.
+
     Args:
         levels: The meter.
         patches: The model's front end.
@@ -80,6 +88,7 @@ class Sensing:
         self._resampler = Resampler(_BLOCK_RATE, model_rate)
         self._ratio = _BLOCK_RATE / model_rate
         self._classifier = classifier
+        self._unmeasured: list[Block] = []
         self._marks: deque[Block] = deque()
         self._anchor = 0
         self._next_patch = 0
@@ -87,7 +96,9 @@ class Sensing:
 
     def feed(self, block: Block) -> None:
         """Measure and classify a block."""
-        self.readings += self._levels.feed(block)
+        self._unmeasured.append(block)
+        if self._may_complete_a_second(block):
+            self._measure()
         if block.missed:
             self._resampler.reset()
             self._patches.reset()
@@ -95,11 +106,12 @@ class Sensing:
             self._gap_before = True
         if not self._marks:
             self._anchor = self._next_patch = block.first
-        self._marks.append(msgspec.structs.replace(block, samples=block.samples[:0]))
+        self._marks.append(msgspec.structs.replace(block, samples=_NO_SAMPLES))
         self._classify(self._patches.push(self._resampler.push(block.samples)))
 
     def finish(self) -> None:
         """What the end of the stream still completes."""
+        self._measure()
         self.readings += self._levels.finish()
         if self._marks:
             self._classify(self._patches.push(self._resampler.flush()))
@@ -114,6 +126,17 @@ class Sensing:
         if self.predictions:
             return self.predictions[0].end_ns
         return self._time_ns(self._next_patch + round(self._patches.span * self._ratio))
+
+    def _may_complete_a_second(self, block: Block) -> bool:
+        end_ns = block.start_ns + len(block.samples) * _SECOND_NS // block.rate
+        # A clock that was set back leaves the end of the second far ahead.
+        waiting = sum(len(one.samples) for one in self._unmeasured)
+        return end_ns + _LATE_NS >= self._levels.next_made_ns() or waiting >= block.rate
+
+    def _measure(self) -> None:
+        for block in self._unmeasured:
+            self.readings += self._levels.feed(block)
+        self._unmeasured.clear()
 
     def _classify(self, patches: list[Patch]) -> None:
         span = round(self._patches.span * self._ratio)
@@ -136,6 +159,8 @@ class Sensing:
 
     def _mark_of(self, sample: int) -> Block:
         """The block that the sample came in, or the nearest that is remembered."""
+        if self._marks[-1].first <= sample:
+            return self._marks[-1]
         found = self._marks[0]
         for mark in self._marks:
             if mark.first > sample:

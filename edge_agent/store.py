@@ -53,7 +53,7 @@ class Store:
             "minutes": settings.minutes_days * _MINUTES_A_DAY * microphones,
             "events": settings.minutes_days * _MINUTES_A_DAY * microphones,
         }
-        self._waiting: list[Row] = []
+        self._waiting: list[LevelReading | Event] = []
         self._due_ns = clock.monotonic_ns() + round(COMMIT_S * 1e9)
         self._series: dict[bytes, int] = {}
         self.damaged = 0
@@ -68,10 +68,8 @@ class Store:
     def add(self, record: Record) -> None:
         """Note what was measured or heard; levels of other periods are made of minutes."""
         match record:
-            case LevelReading(period_s=1) | LevelReading(period_s=60):
-                self._waiting.append(reading_row(record))
-            case Event():
-                self._waiting.append(event_row(record))
+            case LevelReading(period_s=1 | 60) | Event():
+                self._waiting.append(record)
 
     def turn(self) -> None:
         """Write what is due; to be called about once a second."""
@@ -84,7 +82,8 @@ class Store:
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, []
-        if not self._written(waiting):
+        # Not one by one as they come: what packs them has left the caches a second later.
+        if not self._written([_row(record) for record in waiting]):
             self.dropped += len(waiting)
 
     def close(self) -> None:
@@ -177,3 +176,7 @@ class Store:
         if self.writable:
             _log.warning("%s: %s", self._path, error)
         self.writable = False
+
+
+def _row(record: LevelReading | Event) -> Row:
+    return event_row(record) if isinstance(record, Event) else reading_row(record)

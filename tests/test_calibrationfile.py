@@ -124,9 +124,45 @@ def test_a_disk_that_refuses_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == [FILE]
 
 
+def test_calibrations_at_the_same_time_lose_none(tmp_path: Path) -> None:
+    calibrationfile.write(tmp_path, {"mic": ENTRY})
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from edge_agent import calibrationfile\n"
+        "folder, who = Path(sys.argv[1]), sys.argv[2]\n"
+        "entry = calibrationfile.read(folder)['mic']\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "for number in range(20):\n"
+        "    calibrationfile.put(folder, f'{who}-{number}', entry)\n"
+    )
+    four = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path), who],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for who in "abcd"
+    ]
+    for one in four:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "ready\n"
+    for one in four:
+        assert one.stdin is not None
+        one.stdin.write("go\n")
+        one.stdin.flush()
+    for one in four:
+        one.communicate(timeout=60)
+        assert one.returncode == 0
+    names = {"mic"} | {f"{who}-{number}" for who in "abcd" for number in range(20)}
+    assert set(calibrationfile.read(tmp_path)) == names
+
+
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be written: No such file or directory"):
-        calibrationfile.write(tmp_path / "nowhere", {"mic": ENTRY})
+        calibrationfile.put(tmp_path / "nowhere", "mic", ENTRY)
 
 
 @pytest.mark.parametrize(

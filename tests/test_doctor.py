@@ -281,7 +281,7 @@ def test_a_password_and_the_line_that_hands_it_over_belong_together(tmp_path: Pa
     password = put(tmp_path, PASSWORD, "secret")
     (unheard,) = doctor_service.service(tmp_path)
     assert unheard.status == "fault"
-    assert unheard.found == f"the service is not given the password in {password}"
+    assert unheard.found == f"the service is not given {password}"
     agent("install", "--root", str(tmp_path))
     assert (tmp_path / DROP_IN).exists()
     assert [finding.status for finding in doctor_service.service(tmp_path)] == ["ok"]

@@ -295,6 +295,9 @@ def test_info_tells_of_model_rules_and_microphones() -> None:
         labels=("siren",),
         microphones=(MicrophoneInfo(name="mic", device="default", rate=48000),),
         indicators=("LAeq",),
+        slow_indicators=("LAeq", "L90"),
+        periods_s=(1, 60, 900, 3600),
+        third_octaves=True,
         calibrations={},
         hardware="board",
         os="Linux",
@@ -305,6 +308,10 @@ def test_info_tells_of_model_rules_and_microphones() -> None:
     found = payload([message])
     assert found["rules"] == [{"name": "emergency", "kind": "label", "severity": "warning"}]
     assert found["model"] == {"name": "street", "sha256": SHA256, "labels": ["siren"]}
+    assert found["indicators"] == ["LAeq"]
+    assert found["slow_indicators"] == ["LAeq", "L90"]
+    assert found["periods_s"] == [1, 60, 900, 3600]
+    assert found["third_octaves"] is True
     assert found["latitude"] == 43.7
     assert "longitude" not in found
 

@@ -98,9 +98,8 @@ def test_third_octaves_of_clips_agree_with_both_oracles(clips: list[Float]) -> N
         f"to scipy: max {np.abs(against_scipy).max():.3f}; sums {np.abs(sums).max():.3f} dB"
     )
     assert np.percentile(errors_db, 99) <= 0.2
-    assert np.percentile(np.abs(against_scipy), 99) <= 0.2
-    # A tone on a band's edge stands on a slope that is a little steeper at the lower rate.
-    assert np.abs(against_scipy).max() <= 0.5
+    # The design asks 0.35 dB; bands at lower rates are those of the full rate still.
+    assert np.abs(against_scipy).max() <= 0.02
     assert np.abs(sums).max() <= 0.2
 
 

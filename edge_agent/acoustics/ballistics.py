@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from edge_agent.acoustics.weighting import Float
+from edge_agent.records import Samples
 
 Speed: TypeAlias = Literal["F", "S"]
 
@@ -32,37 +33,32 @@ class Ballistics:
 
     def __init__(self, rate: int, step: int, speeds: tuple[Speed, ...]) -> None:
         ages = np.arange(step - 1, -1, -1)
-        self._weights = np.empty((step, 1 + len(speeds)))
-        self._weights[:, 0] = 1 / step
-        self._decays = []
-        for number, speed in enumerate(speeds, start=1):
-            samples = rate * TAU_S[speed]
-            # A steady tone reads its mean square.
-            self._weights[:, number] = (1 - np.exp(-1 / samples)) * np.exp(-ages / samples)
-            self._decays.append(np.exp(-step / samples) ** np.arange(1, _PIECE + 1))
-        self._mean_squares = [0.0] * len(speeds)
+        samples = rate * np.array([TAU_S[speed] for speed in speeds])[:, None]
+        # A steady tone reads its mean square.
+        weights = (1 - np.exp(-1 / samples)) * np.exp(-ages / samples)
+        self._weights = np.vstack([np.full(step, 1 / step), weights]).T.astype(np.float32)
+        self._decays = np.exp(-step / samples) ** np.arange(1, _PIECE + 1)
+        self._mean_squares = np.zeros(len(speeds))
 
-    def feed(self, squares: Float) -> list[Float]:
+    def feed(self, squares: Samples) -> list[Float]:
         """Of `squares` (steps, step): mean squares (steps,), then a reading per step and speed."""
-        reduced = squares @ self._weights
-        return [
-            reduced[:, 0],
-            *(self._scan(number, reduced[:, number + 1]) for number in range(len(self._decays))),
-        ]
+        # A row for each, in one stretch of memory, and no longer float32: the recursion remembers.
+        reduced = (squares @ self._weights).T.astype(np.float64, order="C")
+        return [reduced[0], *self._scan(reduced[1:])]
 
     def reset(self) -> None:
         """Forget the past: the stream begins anew."""
-        self._mean_squares = [0.0] * len(self._mean_squares)
+        self._mean_squares[:] = 0.0
 
-    def _scan(self, number: int, increments: Float) -> Float:
-        """The recursion y = decay y + increment, in pieces."""
-        readings = np.empty(len(increments))
-        for first in range(0, len(increments), _PIECE):
-            piece = readings[first : first + _PIECE]
-            decays = self._decays[number][: len(piece)]
-            np.divide(increments[first : first + _PIECE], decays, out=piece)
-            piece[0] += self._mean_squares[number]
-            np.cumsum(piece, out=piece)
+    def _scan(self, increments: Float) -> Float:
+        """The recursion y = decay y + increment along the rows, in pieces."""
+        readings = np.empty_like(increments)
+        for first in range(0, increments.shape[1], _PIECE):
+            piece = readings[:, first : first + _PIECE]
+            decays = self._decays[:, : piece.shape[1]]
+            np.divide(increments[:, first : first + _PIECE], decays, out=piece)
+            piece[:, 0] += self._mean_squares
+            np.cumsum(piece, axis=1, out=piece)
             piece *= decays
-            self._mean_squares[number] = float(piece[-1])
+            self._mean_squares[:] = piece[:, -1]
         return readings

@@ -12,6 +12,9 @@ so that everything but the recursion over blocks is a matrix product. The recurs
 groups of blocks: inside a group by another product, from group to group by a doubling scan. Work
 arrays are made once, since fresh pages cost as much as the arithmetic. Frames have one fixed shape,
 since BLAS rounds by shape: that is what makes the result independent of how the stream was cut.
+
+States are float64, for they remember; what is read from them is float32, at half the cost: its
+noise is 130 dB below the largest sample, offset of the converter included.
 """
 
 from typing import Literal, TypeAlias
@@ -85,8 +88,8 @@ class Weighting:
         self._step = step
         a, b, outputs = _joined(rate, weights)
         order = len(a)
-        # T above O: a row of samples and the state before them give a row of outputs.
-        self._matrix = np.hstack([_output_matrix(a, b, c, d, step) for c, d in outputs])
+        # T above O: a row of samples and the state before them give a row of an output.
+        self._matrices = [_output_matrix(a, b, c, d, step).astype(np.float32) for c, d in outputs]
         self._drive = _drive(a, b, step)
         self._group = _group_of(steps)
         power = np.linalg.matrix_power(a, step)
@@ -102,22 +105,21 @@ class Weighting:
         self._state = np.zeros(order)
         self._driven = np.empty((groups, self._group * order))
         self._states = np.empty((groups, (self._group + 1) * order))
-        self._inputs = np.empty((steps, step + order))
-        self._outputs = np.empty((steps, len(outputs) * step))
+        self._inputs = np.empty((steps, step + order), np.float32)
+        self._outputs = np.empty((len(outputs), steps, step), np.float32)
 
-    def filter(self, blocks: Samples | Float) -> Float:
-        """Weighted samples (steps, weights, step) of `blocks` (steps, step).
+    def filter(self, blocks: Float) -> Samples:
+        """Weighted samples (weights, steps, step) of `blocks` (steps, step).
 
         The state moves on. What comes back is overwritten by the next call.
         """
         count, order = len(blocks), len(self._state)
         inputs = self._inputs[:count]
-        samples = inputs[:, : self._step]
-        samples[:] = blocks
+        inputs[:, : self._step] = blocks
         groups = -(-count // self._group)
         driven = self._driven[:groups]
         drives = driven.reshape(-1, order)
-        np.matmul(samples, self._drive, out=drives[:count])
+        np.matmul(blocks, self._drive, out=drives[:count])
         # A frame cut short: what is not there drives nothing, and its states are not used.
         drives[count:] = 0.0
         states = np.matmul(driven, self._inside, out=self._states[:groups])
@@ -135,8 +137,10 @@ class Weighting:
         inputs[:, self._step :] = each[:, :-1].reshape(-1, order)[:count]
         last = count - 1
         self._state = each[last // self._group, last % self._group + 1].copy()
-        outputs = np.matmul(inputs, self._matrix, out=self._outputs[:count])
-        return outputs.reshape(count, -1, self._step)
+        outputs = self._outputs[:, :count]
+        for matrix, output in zip(self._matrices, outputs, strict=True):
+            np.matmul(inputs, matrix, out=output)
+        return outputs
 
     def reset(self) -> None:
         """Forget the past: the stream begins anew."""

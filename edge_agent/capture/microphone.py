@@ -35,7 +35,8 @@ _SETTLED_S = 10.0
 _LOG_EVERY_S = 60.0
 _LOG_AGAIN_S = 3600.0
 _MOST_WORDS = 300
-_FULL_SCALE = np.float32(32768.0)
+_STEP = np.float32(2.0**-15)
+"""A step of 16 bits; a power of two, so that nothing is rounded."""
 
 
 class MicrophoneSource:
@@ -105,11 +106,12 @@ class MicrophoneSource:
             DeviceError: The device cannot be opened, before its first block; never if `patient`.
         """
         deadline_ns = self._clock.monotonic_ns() + round(timeout_s * _NS)
+        left_s = timeout_s
         while not self._ready and not self._closed:
-            left_s = (deadline_ns - self._clock.monotonic_ns()) / _NS
             self._turn(max(0.0, left_s))
             if left_s <= 0:
                 break
+            left_s = (deadline_ns - self._clock.monotonic_ns()) / _NS
         return self._ready.popleft() if self._ready else None
 
     def close(self) -> None:
@@ -135,14 +137,16 @@ class MicrophoneSource:
         if self._child is None:
             self._start_when_due(timeout_s)
             return
-        for header, data in self._child.read(timeout_s):
+        blocks = self._child.read(timeout_s)
+        for header, data in blocks:
             self._take(header, data)
-        if self._child.dead or self._child.silent_s() > SILENT_S:
+        if self._child.dead or (not blocks and self._child.silent_s() > SILENT_S):
             self._give_up(self._child)
 
-    def _take(self, header: wire.Header, data: bytes) -> None:
-        frames = np.frombuffer(data, dtype="<i2").reshape(header.frames, header.channels)
-        mono = frames[:, self._settings.channel - 1].astype(np.float32) / _FULL_SCALE
+    def _take(self, header: wire.Header, data: memoryview) -> None:
+        channel = np.frombuffer(data, dtype="<i2")[self._settings.channel - 1 :: header.channels]
+        mono = channel.astype(np.float32)
+        mono *= _STEP
         # PortAudio's word can be short (by 11 ms through PulseAudio); the sound has ended by now.
         age_ns = max(header.age_us * 1000, header.frames * _NS // header.rate)
         captured_ns = header.monotonic_ns - age_ns

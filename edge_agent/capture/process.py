@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-import selectors
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ from edge_agent.errors import DeviceError
 SILENT_S = 3.0
 """A stream that gives nothing for so long is dead."""
 _NS = 1_000_000_000
-_PIPE_BYTES = 256 * 1024
+_MOST_WORDS = 4096
 _LISTING_S = 30.0
 
 HINTS = {
@@ -40,10 +40,9 @@ class Child:
         self.heard = False
         self.dead = False
         self.code: int | None = None
-        # First: when there are too few descriptors, no process is left behind without a parent.
-        self._selector = selectors.DefaultSelector()
+        self._poll = select.poll()
         reading, writing = os.pipe()
-        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, wire.PIPE_BYTES)
         os.set_blocking(reading, False)
         self._pipe = reading
         try:
@@ -69,33 +68,38 @@ class Child:
         assert self._process.stderr is not None
         self._stderr = self._process.stderr
         os.set_blocking(self._stderr.fileno(), False)
-        self._selector.register(self._pipe, selectors.EVENT_READ)
-        self._selector.register(self._stderr, selectors.EVENT_READ)
+        self._poll.register(self._pipe, select.POLLIN)
+        self._poll.register(self._stderr, select.POLLIN)
 
-    def read(self, timeout_s: float) -> list[tuple[wire.Header, bytes]]:
-        """Blocks that arrived, waiting at most `timeout_s` for something to happen."""
+    def read(self, timeout_s: float) -> list[tuple[wire.Header, memoryview]]:
+        """Blocks that arrived, waiting at most `timeout_s` for something to happen.
+
+        Their samples are there until the next call.
+        """
+        now_ns = self._clock.monotonic_ns()
         if self._heard_ns is None:
             # It is only now that somebody listens.
-            self._heard_ns = self._clock.monotonic_ns()
-        blocks: list[tuple[wire.Header, bytes]] = []
-        wait_s = min(timeout_s, max(0.0, SILENT_S - self.silent_s()) + 0.01)
-        for key, _ in self._selector.select(wait_s):
-            data = os.read(key.fd, _PIPE_BYTES)
-            if key.fd == self._pipe:
-                blocks += self._split(data)
-            elif data:
-                self._words = (self._words + data)[-4096:]
+            self._heard_ns = now_ns
+        blocks: list[tuple[wire.Header, memoryview]] = []
+        left_s = SILENT_S - (now_ns - self._heard_ns) / _NS
+        wait_s = min(timeout_s, max(0.0, left_s) + 0.01)
+        for file, _ in self._poll.poll(wait_s * 1000):
+            if file == self._pipe:
+                blocks += self._split()
+            elif words := os.read(file, _MOST_WORDS):
+                self._words = (self._words + words)[-_MOST_WORDS:]
             else:
-                self._selector.unregister(key.fileobj)
+                self._poll.unregister(file)
         if blocks:
             self.heard = True
             self._heard_ns = self._clock.monotonic_ns()
         return blocks
 
-    def _split(self, data: bytes) -> list[tuple[wire.Header, bytes]]:
-        self.dead = self.dead or not data
+    def _split(self) -> list[tuple[wire.Header, memoryview]]:
+        count = os.readv(self._pipe, [self._splitter.room()])
+        self.dead = self.dead or count == 0
         try:
-            return self._splitter.push(data)
+            return self._splitter.took(count)
         except ValueError as error:
             self._words += f"{error}\n".encode()
             self.dead = True
@@ -125,7 +129,6 @@ class Child:
         self._process.kill()
         self._process.wait()
         self._words += self._stderr.read() or b""
-        self._selector.close()
         self._stderr.close()
         os.close(self._pipe)
 

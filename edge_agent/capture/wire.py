@@ -14,6 +14,8 @@ HEADER_BYTES = _HEADER.size
 BYTES_PER_SAMPLE = 2
 MOST_FRAMES = 1 << 20
 MOST_CHANNELS = 32
+PIPE_BYTES = 256 * 1024
+"""What the pipe holds: 2.7 s of one channel at 48 kHz."""
 
 # Exit codes of the child, above those that Python and the shell use.
 EXIT_STOPPED = 3
@@ -56,7 +58,7 @@ def pack(header: Header) -> bytes:
     )
 
 
-def unpack(data: bytes) -> Header:
+def unpack(data: bytes | memoryview) -> Header:
     """The header in the first `HEADER_BYTES` of `data`.
 
     Raises:
@@ -74,24 +76,38 @@ def unpack(data: bytes) -> Header:
 
 
 class Splitter:
-    """Bytes as they come off the pipe, cut anywhere, to whole blocks."""
+    """Bytes as they come off the pipe, cut anywhere, to whole blocks; none of them is copied."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._buffer = bytearray(PIPE_BYTES)
+        self._filled = 0
+        self._used = 0
+        self._needed = 0
 
-    def push(self, data: bytes) -> list[tuple[Header, bytes]]:
-        """Take the next bytes; give the blocks that are complete.
+    def room(self) -> memoryview:
+        """Where the next bytes are to be put; samples that were given before are lost by that."""
+        rest = self._buffer[self._used : self._filled]
+        if self._needed > len(self._buffer):
+            self._buffer = bytearray(self._needed)
+        self._buffer[: len(rest)] = rest
+        self._filled, self._used = len(rest), 0
+        return memoryview(self._buffer)[self._filled :]
+
+    def took(self, count: int) -> list[tuple[Header, memoryview]]:
+        """So many bytes were put there: the blocks that are complete, each with its samples.
 
         Raises:
             ValueError: The stream is out of step; nothing after that can be trusted.
         """
-        self._buffer += data
+        self._filled += count
+        view = memoryview(self._buffer)
         blocks = []
-        while len(self._buffer) >= HEADER_BYTES:
-            header = unpack(bytes(self._buffer[:HEADER_BYTES]))
-            end = HEADER_BYTES + header.payload_bytes
-            if len(self._buffer) < end:
+        while self._filled - self._used >= HEADER_BYTES:
+            header = unpack(view[self._used :])
+            self._needed = HEADER_BYTES + header.payload_bytes
+            if self._filled - self._used < self._needed:
                 break
-            blocks.append((header, bytes(self._buffer[HEADER_BYTES:end])))
-            del self._buffer[:end]
+            end = self._used + self._needed
+            blocks.append((header, view[self._used + HEADER_BYTES : end]))
+            self._used = end
         return blocks

@@ -182,16 +182,11 @@ class Agent:
 
     def _turn(self) -> None:
         """Deliver what may be delivered, and keep house once a second."""
-        self._output.turn()
-        for result in self._output.results():
-            self._settle(result)
-        if self._output.take_newly_connected():
-            self._introduce()
-        room, backlog_room = self._output.room(), self._output.backlog_room()
-        for row in self._outbox.take(room, backlog_room, self._output.blocked()):
-            self._output.send(row.key, row.message, backlog=row.backlog)
         now_ns = self._clock.monotonic_ns()
-        if now_ns - self._kept_house_ns >= HOUSEKEEPING_S * 1e9:
+        keeps_house = now_ns - self._kept_house_ns >= HOUSEKEEPING_S * 1e9
+        if keeps_house or not self._output.at_rest() or not self._outbox.empty():
+            self._deliver()
+        if keeps_house:
             self._kept_house_ns = now_ns
             self._outbox.turn()
             if self._store is not None:
@@ -200,6 +195,16 @@ class Agent:
             self._end_what_was_left_open()
             self._report()
         self._service.turned()
+
+    def _deliver(self) -> None:
+        self._output.turn()
+        for result in self._output.results():
+            self._settle(result)
+        if self._output.take_newly_connected():
+            self._introduce()
+        room, backlog_room = self._output.room(), self._output.backlog_room()
+        for row in self._outbox.take(room, backlog_room, self._output.blocked()):
+            self._output.send(row.key, row.message, backlog=row.backlog)
 
     def _settle(self, result: Result) -> None:
         match result.outcome:

@@ -93,8 +93,7 @@ def calibrate(
     name, settings = _microphone(loaded, microphone)
     folder = loaded.path.parent / loaded.config.state_dir
     # Before anybody holds a calibrator for nothing.
-    entries = calibrationfile.read(folder)
-    last = entries.get(name)
+    last = calibrationfile.read(folder).get(name)
     if last is not None and not last.fits(settings):
         last = None
     entry = _entry(settings, remarks, clock, by)
@@ -111,7 +110,7 @@ def calibrate(
     if dry_run:
         print("Nothing was written.")
         return 0
-    path = calibrationfile.write(folder, {**entries, name: entry})
+    path = calibrationfile.put(folder, name, entry)
     print(f"Written to {path}.\n{_RESTART}")
     return 0
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from edge_agent.config import Config, MqttConfig, TlsConfig
+from edge_agent import seedfiles
+from edge_agent.config import CREDENTIAL_PREFIX, Config, MqttConfig, TlsConfig
 from edge_agent.configfile import LoadedConfig
 from edge_agent.errors import ConfigError
 from edge_agent.loopback import is_loopback
@@ -50,4 +51,14 @@ def with_paths(mqtt: MqttConfig, loaded: LoadedConfig) -> MqttConfig:
 
 def _absolute(path: str | None, loaded: LoadedConfig) -> str | None:
     # Not looked for: a password or a certificate may come after the start.
-    return None if path is None else str(loaded.path.parent / path)
+    if path is None:
+        return None
+    if path.startswith(CREDENTIAL_PREFIX):
+        return str(_credentials() / path.removeprefix(CREDENTIAL_PREFIX))
+    return str(loaded.path.parent / path)
+
+
+def _credentials() -> Path:
+    """Where systemd puts them; for who looks from outside the service, where they come from."""
+    given = os.environ.get("CREDENTIALS_DIRECTORY")
+    return Path(seedfiles.CREDENTIALS if given is None else given)

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge_agent import seedfiles
 from edge_agent.clock import SystemClock
 from edge_agent.commands.finding import (
     Account,
@@ -22,7 +23,7 @@ from edge_agent.commands.finding import (
     warning,
 )
 from edge_agent.commands.install import PASSWORD_PATH, refuse_32_bit
-from edge_agent.config import Config, MqttConfig
+from edge_agent.config import CREDENTIAL_PREFIX, Config, MqttConfig
 from edge_agent.configfile import LoadedConfig
 from edge_agent.errors import InstallError
 from edge_agent.machine import LOW_DISK_MB
@@ -157,8 +158,11 @@ def _files(loaded: LoadedConfig | None, account: Account) -> Iterator[Finding]:
     if account.may_read(loaded.path) is False:
         found = f"{account.name} may not read {loaded.path}"
         yield fault("permissions", found, f"sudo chmod a+r {loaded.path}")
-    for setting, path, secret in _named_files(loaded.config.mqtt, loaded.path.parent):
-        yield from _file(setting, path, account, secret=secret)
+    for setting, named, secret in _named_files(loaded.config.mqtt):
+        if named.startswith(CREDENTIAL_PREFIX):
+            yield from _credential(setting, named.removeprefix(CREDENTIAL_PREFIX), secret=secret)
+        else:
+            yield from _file(setting, loaded.path.parent / named, account, secret=secret)
     handed_over = Path(PASSWORD_PATH)
     if not account.is_me and there(handed_over):
         yield from _secret(f"the password in {handed_over}", handed_over)
@@ -179,6 +183,16 @@ def _file(setting: str, path: Path, account: Account, *, secret: bool) -> Iterat
         yield from _secret(setting, path)
 
 
+def _credential(setting: str, name: str, *, secret: bool) -> Iterator[Finding]:
+    """Root's, and handed over by systemd: the account itself need not read it."""
+    path = Path(seedfiles.CREDENTIALS) / name
+    if there(path) is False:
+        todo = f"Put the file there, then sudo edge-agent install, or correct {setting}."
+        yield fault("permissions", f"{setting}: there is no {path}", todo)
+    elif secret and there(path):
+        yield from _secret(setting, path)
+
+
 def _secret(what: str, path: Path) -> Iterator[Finding]:
     mode = path.stat().st_mode & 0o777
     if mode & _OTHERS:
@@ -188,7 +202,7 @@ def _secret(what: str, path: Path) -> Iterator[Finding]:
         yield ok("permissions", f"{what}: {path} is nobody else's business (mode {mode:o})")
 
 
-def _named_files(mqtt: MqttConfig, folder: Path) -> Iterator[tuple[str, Path, bool]]:
+def _named_files(mqtt: MqttConfig) -> Iterator[tuple[str, str, bool]]:
     """Setting, file, and whether it is a secret."""
     tls = mqtt.tls
     settings = (
@@ -199,4 +213,4 @@ def _named_files(mqtt: MqttConfig, folder: Path) -> Iterator[tuple[str, Path, bo
     )
     for setting, path, secret in settings:
         if path:
-            yield setting, folder / path, secret
+            yield setting, path, secret

@@ -8,11 +8,11 @@ from edge_agent.commands.finding import Finding, fault, named, ok, there, warnin
 from edge_agent.commands.install import (
     CREDENTIALS_PATH,
     LINK,
-    PASSWORD_PATH,
     SYSUSERS_PATH,
     TMPFILES_PATH,
     UNIT,
     UNIT_PATH,
+    credentials,
     is_live,
 )
 from edge_agent.commands.tree import Tree, is_link_to, is_ours
@@ -71,15 +71,19 @@ def _files(tree: Tree, unit: Path) -> list[Finding]:
 
 
 def _credentials(tree: Tree) -> list[Finding]:
-    """The password and the line that hands it over belong together."""
-    password, drop_in = there(tree.at(PASSWORD_PATH)), there(tree.at(CREDENTIALS_PATH))
-    if password is False and drop_in:
-        found = f"there is no {tree.at(PASSWORD_PATH)}, without which the service cannot start"
-        return [fault("service", found, f"Put the password there, or {_INSTALL}")]
-    if password and not drop_in:
-        found = f"the service is not given the password in {tree.at(PASSWORD_PATH)}"
-        return [fault("service", found, _INSTALL)]
-    return []
+    """A credential and the line that hands it over belong together."""
+    drop_in = tree.at(CREDENTIALS_PATH)
+    shown = drop_in.read_text(encoding="utf-8", errors="replace") if there(drop_in) else ""
+    findings = []
+    for path in credentials():
+        here, handed = there(tree.at(path)), f":{path}\n" in shown
+        if here is False and handed:
+            found = f"there is no {tree.at(path)}, without which the service cannot start"
+            findings.append(fault("service", found, f"Put the file there, or {_INSTALL}"))
+        elif here and not handed:
+            found = f"the service is not given {tree.at(path)}"
+            findings.append(fault("service", found, _INSTALL))
+    return findings
 
 
 def _program(unit: Path) -> str | None:

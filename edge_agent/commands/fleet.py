@@ -10,6 +10,7 @@ import msgspec
 
 from edge_agent import resources
 from edge_agent.commands.findings import Form, lines
+from edge_agent.commands.office import where as _where
 from edge_agent.errors import ConfigError, EarshotError
 from edge_agent.fleet import differing, folder, provenance, rendering, revision, schemas
 from edge_agent.fleet.checking import Report, first_error
@@ -21,6 +22,8 @@ from edge_agent.settings import near
 
 _NOT_SAMPLE = ("agent.yaml", "demo.yaml")
 """What else lies beside the sample folder."""
+_IGNORED = "build/\ncards/\n*.img\n"
+"""What is made of the folder; cards and images hold secrets in plain text."""
 
 
 def init(path: Path) -> None:
@@ -36,7 +39,7 @@ def init(path: Path) -> None:
         shutil.copytree(
             sample, path, ignore=shutil.ignore_patterns(*_NOT_SAMPLE), dirs_exist_ok=True
         )
-        (path / ".gitignore").write_text("build/\n", encoding="utf-8")
+        (path / ".gitignore").write_text(_IGNORED, encoding="utf-8")
     except OSError as error:
         raise EarshotError(
             f"{path}: cannot be made: {error.strerror}", hint="Name a folder that you may write to."
@@ -163,17 +166,6 @@ def render(path: Path | None, out: Path | None, chosen: Sequence[str], *, dry_ru
 def schema(name: str) -> None:
     """Print a JSON Schema."""
     print(schemas.text(name), end="")
-
-
-def _where(path: Path | None) -> Path:
-    if path is None:
-        return folder.find(Path())
-    if not (path / folder.FLEET_FILE).is_file():
-        raise ConfigError(
-            f"{path}: holds no {folder.FLEET_FILE}",
-            hint="Name the fleet's folder, or make one: edge-agent fleet init DIR.",
-        )
-    return path
 
 
 def _fleet(path: Path) -> Fleet:

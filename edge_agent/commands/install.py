@@ -11,11 +11,11 @@ import platform
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge_agent import configfile, resources
+from edge_agent import configfile, resources, seedfiles
 from edge_agent.commands.tree import Tree
 from edge_agent.errors import InstallError
 
@@ -28,7 +28,8 @@ CREDENTIALS_PATH = f"{_DROP_INS}/50-credentials.conf"
 SYSUSERS_PATH = "/etc/sysusers.d/earshot.conf"
 TMPFILES_PATH = "/etc/tmpfiles.d/earshot.conf"
 _CONFIG_PATH = "/etc/earshot/agent.yaml"
-PASSWORD_PATH = "/etc/earshot/credentials/mqtt-password"  # noqa: S105 # where it is, not what
+PASSWORD_PATH = f"{seedfiles.CREDENTIALS}/mqtt-password"
+_HANDED_OVER = "LoadCredential="
 _SHIPPED_AGENT = "/usr/local/bin/edge-agent"
 
 _HIDDEN = tuple(Path(path) for path in ("/home", "/root", "/run/user", "/tmp", "/var/tmp"))  # noqa: S108
@@ -45,7 +46,8 @@ def install(root: Path, config_path: Path | None, *, dry_run: bool) -> None:
 
     Args:
         root: Of the system: `/`, or where an image is mounted.
-        config_path: The device's configuration; None: a commented sample.
+        config_path: The device's configuration; None: a commented sample. One in JSON is
+            installed as such.
         dry_run: Only tell.
 
     Raises:
@@ -57,23 +59,25 @@ def install(root: Path, config_path: Path | None, *, dry_run: bool) -> None:
     with _explained("install", root, dry_run=dry_run):
         agent = _agent(root)
         tree = Tree(root, dry_run=dry_run)
-        config = _config(tree, config_path)
-        unit = _shipped(UNIT).replace(_SHIPPED_AGENT, _quoted(agent))
+        place = seedfiles.CONFIG if config_path and config_path.suffix == ".json" else _CONFIG_PATH
+        config = _config(tree, place, config_path)
+        unit = _shipped(UNIT).replace(_SHIPPED_AGENT, _quoted(agent)).replace(_CONFIG_PATH, place)
         tree.put(SYSUSERS_PATH, _shipped("earshot.sysusers"))
         tree.put(TMPFILES_PATH, _shipped("earshot.tmpfiles"))
-        tree.put_once(_CONFIG_PATH, config)
+        tree.put_once(place, config)
         tree.put(UNIT_PATH, unit)
-        if tree.at(PASSWORD_PATH).exists():
-            tree.put(CREDENTIALS_PATH, _shipped("credentials.conf"))
+        there = [path for path in credentials() if tree.at(path).exists()]
+        if there:
+            tree.put(CREDENTIALS_PATH, handing_over(there))
         else:
-            # With it and without the password the service would not start.
+            # With a line for what is not there the service would not start.
             tree.remove(CREDENTIALS_PATH)
         tree.link(LINK, UNIT_PATH)
         if is_live(root):
             _run(["systemd-sysusers", SYSUSERS_PATH], dry_run=dry_run)
             _run(["systemd-tmpfiles", "--create", TMPFILES_PATH], dry_run=dry_run)
             _run(["systemctl", "daemon-reload"], dry_run=dry_run)
-    print(_after_install(root, tree.changed))
+    print(_after_install(root, place, tree.changed))
 
 
 def uninstall(root: Path, *, dry_run: bool) -> None:
@@ -150,14 +154,30 @@ def _agent(root: Path) -> Path:
     return agent
 
 
-def _config(tree: Tree, given: Path | None) -> str:
+def credentials() -> list[str]:
+    """Where root keeps what the service may be given."""
+    return [path for path in map(_credential, _shipped("credentials.conf").splitlines()) if path]
+
+
+def handing_over(there: Collection[str]) -> str:
+    """The drop-in that hands these credentials over."""
+    lines = _shipped("credentials.conf").splitlines(keepends=True)
+    return "".join(line for line in lines if _credential(line) in (None, *there))
+
+
+def _credential(line: str) -> str | None:
+    """The file that a line of the drop-in names."""
+    return line.strip().partition(":")[2] if line.startswith(_HANDED_OVER) else None
+
+
+def _config(tree: Tree, path: str, given: Path | None) -> str:
     """What the configuration shall be, if there is none yet."""
     if given is None:
         sample = resources.root() / "firmware_configs" / "agent.yaml"
         return sample.read_text(encoding="utf-8")
     configfile.load(given)
     text = given.read_text(encoding="utf-8")
-    place = tree.at(_CONFIG_PATH)
+    place = tree.at(path)
     if place.exists() and place.read_text(encoding="utf-8") != text:
         raise InstallError(
             f"{place}: is there already, and is not {given}",
@@ -220,12 +240,12 @@ def is_live(root: Path) -> bool:
     return _is_this_system(root) and _RUNNING.is_dir()
 
 
-def _after_install(root: Path, changed: int) -> str:
+def _after_install(root: Path, config: str, changed: int) -> str:
     if not changed:
         return "nothing to change: the service is in place"
     if is_live(root):
-        return f"next: edit {_CONFIG_PATH}, then sudo systemctl restart earshot-agent"
+        return f"next: edit {config}, then sudo systemctl restart earshot-agent"
     return (
-        f"next: edit {_CONFIG_PATH} there; the service starts with that system's next boot, once "
+        f"next: edit {config} there; the service starts with that system's next boot, once "
         "`systemd-sysusers` and `systemd-tmpfiles --create` have made its account and folders there"
     )

@@ -14,6 +14,7 @@ from msgspec import UNSET
 
 from edge_agent import bundle as bundles
 from edge_agent import calibrationfile, configfile, responsefile
+from edge_agent.acoustics.periods import PERIODS_S
 from edge_agent.acoustics.response import Response
 from edge_agent.archive import Archive
 from edge_agent.bundle import Bundle
@@ -123,6 +124,9 @@ def _about(
             for name, mic in config.microphones.items()
         ),
         indicators=config.levels.indicators,
+        slow_indicators=config.levels.slow_indicators,
+        periods_s=(1, *PERIODS_S) if config.levels.slow_indicators else (1,),
+        third_octaves=config.levels.third_octaves,
         calibrations=dict(calibrations),
         hardware=hardware(),
         os=platform.platform(),

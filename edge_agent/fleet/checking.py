@@ -13,7 +13,7 @@ import msgspec
 from edge_agent.config import Config
 from edge_agent.configtree import Branch, Place, Problem
 from edge_agent.errors import EarshotError
-from edge_agent.fleet import models, neighbours, rules
+from edge_agent.fleet import models, neighbours, rules, secrets
 from edge_agent.fleet.composing import Combination, Fleet, Values, lock_problem, read
 from edge_agent.fleet.folder import Folder, Kind
 from edge_agent.fleet.inventory import Column, Device
@@ -66,6 +66,8 @@ def check(fleet: Fleet) -> Report:
     findings = _Findings()
     folder = fleet.folder
     for problem in (*folder.problems, *folder.inventory.problems):
+        findings.add("error", problem)
+    for problem in secrets.readable(folder.path):
         findings.add("error", problem)
     combinations: dict[int, tuple[Combination, list[Device]]] = {}
     for device in fleet.devices:

@@ -47,6 +47,50 @@ Var: TypeAlias = bool | int | float | str
 Host = Annotated[str, Meta(min_length=1)]
 
 
+Word = Annotated[str, Meta(min_length=1)]
+Command = Annotated[tuple[Word, ...], Meta(min_length=1)]
+Account = Annotated[
+    str,
+    Meta(
+        description="a-z, 0-9, _ and -, as Linux takes it", pattern=r"^[a-z][a-z0-9_-]{0,30}$(?!\n)"
+    ),
+]
+PublicKey = Annotated[
+    str,
+    Meta(
+        description="a line of a .pub file of ssh-keygen",
+        pattern=r"^(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ [A-Za-z0-9+/]+=*( [ -~]*)?$(?!\n)",
+    ),
+]
+Package = Annotated[str, Meta(description="of Debian", pattern=r"^[a-z0-9][a-z0-9+.-]+$(?!\n)")]
+
+
+class SecretsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The programs that open and close `secrets/`; both work in the fleet's folder."""
+
+    decrypt: Command = ("age", "--decrypt", "--identity", "~/.config/age/keys.txt")
+    """Is given the file as its last argument, and prints the secret."""
+    encrypt: Command = ("age", "--armor", "--recipients-file", "recipients.txt")
+    """Reads the secret from its standard input, and prints what is kept."""
+    suffix: Annotated[str, Meta(pattern=r"^[a-z0-9]{1,16}$(?!\n)")] = "age"
+    """Of the files' names."""
+
+
+class FlashConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a card gets beside the device's own files."""
+
+    agent: Annotated[str, Meta(min_length=1, pattern=r"^[!-~]+( [!-~]+)*$(?!\n)")] | None = (
+        "earshot"
+    )
+    """What pip installs at the first start; None: the image has it in /opt/earshot already."""
+    packages: tuple[Package, ...] = ("python3-venv", "libportaudio2")
+    """Of the distribution, before that."""
+    user: Account = "engineer"
+    """The account of those who log in, by key alone."""
+    ssh_keys: tuple[PublicKey, ...] = ()
+    """Empty: nobody can log in."""
+
+
 class FleetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`fleet.yaml`: what holds for the folder as a whole."""
 
@@ -58,6 +102,8 @@ class FleetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     vars: dict[VarName, Var] = msgspec.field(default_factory=dict)
     allow_plaintext: tuple[Host, ...] = ()
     """Brokers on other machines that may be spoken to without TLS."""
+    secrets: SecretsConfig = SecretsConfig()
+    flash: FlashConfig = FlashConfig()
 
 
 class Bounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -86,6 +132,16 @@ class Offers(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     channels: Annotated[int, Meta(ge=1, le=32)] | None = None
 
 
+class Wifi(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The wireless network of a site; its passphrase is a secret, `wifi/<site>`."""
+
+    ssid: Annotated[str, Meta(min_length=1, max_length=32)]
+    country: Annotated[
+        str, Meta(description="two capital letters, like DE", pattern=r"^[A-Z]{2}$(?!\n)")
+    ]
+    """Whose rules of the radio hold."""
+
+
 class Notes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a layer says beside its settings."""
 
@@ -93,13 +149,14 @@ class Notes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     vars: dict[VarName, Var] = msgspec.field(default_factory=dict)
     bounds: Bounds | None = None
     offers: Offers | None = None
+    wifi: Wifi | None = None
 
 
 NOTES: Final[dict[Kind, tuple[str, ...]]] = {
     "base": ("about",),
     "hardware": ("about",),
     "microphones": ("about", "offers"),
-    "sites": ("about", "vars", "bounds"),
+    "sites": ("about", "vars", "bounds", "wifi"),
     "groups": ("about",),
     "devices": ("about",),
 }

@@ -88,6 +88,29 @@ def read(data: bytes) -> Inventory:
     return Inventory(devices=devices, columns=columns, problems=tuple(reader.problems))
 
 
+def with_retired(data: bytes, device: Device) -> bytes | None:
+    """The file with one cell changed: the device's state.
+
+    Args:
+        data: The file as the device was read from it.
+        device: Whose row it is.
+
+    Returns:
+        None where there is no column for it.
+    """
+    index = device.columns.get("state")
+    if index is None:
+        return None
+    place, cell = device.place("state"), device.row.cells[index]
+    lines = data.decode("utf-8").split("\n")
+    line = lines[place.line - 1]
+    begin = place.column - 1
+    quoted = line.startswith(f'"{cell}"', begin)
+    end = begin + len(cell) + (2 if quoted else 0)
+    lines[place.line - 1] = f"{line[:begin]}retired{line[end:]}"
+    return "\n".join(lines).encode("utf-8")
+
+
 def selected(devices: Iterable[Device], words: Sequence[str]) -> list[Device]:
     """The devices that every word fits.
 

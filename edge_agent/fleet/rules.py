@@ -10,9 +10,11 @@ import msgspec
 
 from edge_agent import labels
 from edge_agent.config import AlertConfig, Config
+from edge_agent.fleet import credentials
 from edge_agent.fleet.folder import Offers
 from edge_agent.fleet.models import Model
 from edge_agent.loopback import is_loopback
+from edge_agent.settings import near
 
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +48,7 @@ def broken(subject: Subject) -> Iterator[Broken]:
     if subject.offers is not None:
         yield from _microphones(config, subject.offers)
     yield from _transport(config, subject.plaintext)
+    yield from _credentials(config)
     for name, rule in config.alerts.items():
         yield from _alert(name, rule, config, subject)
     for label, override in config.events.labels.items():
@@ -101,6 +104,19 @@ def _transport(config: Config, plaintext: tuple[str, ...]) -> Iterator[Broken]:
             hint="Set `mqtt: {port: 8883, tls: {}}`, or name the host in allow_plaintext of "
             "fleet.yaml if everybody on the way may read along.",
         )
+
+
+def _credentials(config: Config) -> Iterator[Broken]:
+    for key, name in credentials.named(config):
+        if name not in credentials.KNOWN:
+            likely = near(name, list(credentials.KNOWN))
+            yield Broken(
+                key=key,
+                found=f"{name} is no credential of the service",
+                hint=f"Did you mean {likely[0]}?"
+                if likely
+                else f"Known: {', '.join(credentials.KNOWN)}.",
+            )
 
 
 def _alert(name: str, rule: AlertConfig, config: Config, subject: Subject) -> Iterator[Broken]:

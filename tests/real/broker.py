@@ -1,6 +1,7 @@
 """Brokers for the tests: a real mosquitto, its subscriber, and one of our own that misbehaves."""
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
@@ -50,7 +51,7 @@ class Mosquitto:
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
         # Started as root it would change to a user that cannot read the test's folder.
-        user = "user root\n" if Path.home() == Path("/root") else ""
+        user = "user root\n" if os.geteuid() == 0 else ""
         self._config.write_text(f"listener {self.port} 127.0.0.1\n{user}{settings}")
         self._log = folder / "mosquitto.log"
         self._process: subprocess.Popen[bytes] | None = None

@@ -20,6 +20,7 @@ class HastyClock(SystemClock):
     """The machine's clocks, run fast since this one was made."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._utc_ns = time.time_ns()
         self._monotonic_ns = time.monotonic_ns()
 

@@ -104,6 +104,8 @@ def test_levels_are_in_decibels_where_a_calibration_holds_and_only_there(
             assert "calibration_unreadable" not in faults(subscriber)
             info = next(one for one in subscriber.payloads("/info"))
             assert isinstance(info, InfoPayload)
+            assert "L90" in info.slow_indicators
+            assert (info.periods_s, info.third_octaves) == ((1, 60, 900, 3600), False)
             digits = hashlib.sha256((tmp_path / "mic.txt").read_bytes()).hexdigest()[:8]
             assert [one.response for one in info.microphones] == [digits, UNSET, UNSET]
             assert {name: one.source for name, one in info.calibration.items()} == {

@@ -312,7 +312,7 @@ def overrun(source: MicrophoneSource, *, overflows: int) -> list[Block]:
             overflows=overflows if seq == 6 else 0,
             dropped=0,
         )
-        source._take(header, samples)
+        source._take(header, memoryview(samples))
     return [block for block in (source.read(0) for _ in range(10)) if block is not None]
 
 
