@@ -39,11 +39,12 @@ def microphone(folder: Path, alsa: str, source: str = "pipe") -> Iterator[dict[s
     """PulseAudio and a microphone of its own; the environment in which it is called `street`.
 
     Args:
-        folder: For its files.
+        folder: For its files; it is made.
         alsa: Plugins as the `system` configures them, or `plain`, without.
         source: A `pipe` gives its packets of 250 ms, a `null-sink` packets of 25 ms, each of which
             wakes the capture process.
     """
+    folder.mkdir()
     socket_path, pipe = folder / "native", folder / "pipe"
     text = SYSTEM.read_text()
     if alsa == "plain":
@@ -62,7 +63,8 @@ def microphone(folder: Path, alsa: str, source: str = "pipe") -> Iterator[dict[s
     command += ["-L", f"module-native-protocol-unix socket={socket_path} auth-anonymous=1"]
     form = "rate=48000 channels=1 format=s16le"
     if source == "null-sink":
-        command += ["-L", f"module-null-sink sink_name=street {form}"]
+        # Without the last argument it delivers in lumps of seconds.
+        command += ["-L", f"module-null-sink sink_name=street {form} norewinds=1"]
     else:
         command += ["-L", f"module-pipe-source file={pipe} source_name=street {form}"]
     ended = threading.Event()
@@ -74,13 +76,12 @@ def microphone(folder: Path, alsa: str, source: str = "pipe") -> Iterator[dict[s
             play = [_program("paplay"), "--raw", "--rate=48000", "--channels=1", "--format=s16le"]
             play += ["--device=street", "--latency-msec=25", str(pipe)]
             servers.enter_context(_running(play, environment))
-        feeder = threading.Thread(target=_feed, args=(pipe, ended))
-        feeder.start()
+        # Nobody waits for it: once nobody records, nobody reads what it writes.
+        threading.Thread(target=_feed, args=(pipe, ended), daemon=True).start()
         try:
             yield environment
         finally:
             ended.set()
-            feeder.join()
 
 
 def _feed(pipe: Path, ended: threading.Event) -> None:

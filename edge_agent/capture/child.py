@@ -9,21 +9,25 @@ there as they please. What cannot go on ends with an exit code of `wire`; the pa
 """
 
 import ctypes
+import ctypes.util
 import os
 import queue
 import signal
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from edge_agent.capture import alsa, cards, wire
 from edge_agent.clock import SystemClock
 
-_BLOCKS_PER_S = 4
-_QUEUE_BLOCKS = 10 * _BLOCKS_PER_S
+_BLOCK_MS = 256
+"""Four hold the first patch and what resampling keeps back; of 250 ms it would take five."""
+_QUEUE_BLOCKS = 10_000 // _BLOCK_MS
 _LATENCY_S = 0.5
 _PR_SET_PDEATHSIG = 1
+_PORTAUDIO = "libportaudio.so.2"
 _PORTAUDIO_BUSY = "Device unavailable"
 
 
@@ -120,6 +124,7 @@ def run(pipe: int, name: str, channels: int, rate: int, root: Path) -> int:
         _say(str(error))
         return wire.EXIT_MISSING
     lean = place is not None and alsa.leave_out_plugins()
+    _name_portaudio()
     try:
         import sounddevice
     except OSError as error:
@@ -139,7 +144,7 @@ def run(pipe: int, name: str, channels: int, rate: int, root: Path) -> int:
             channels=channels,
             samplerate=rate,
             dtype="int16",
-            blocksize=rate // _BLOCKS_PER_S,
+            blocksize=rate * _BLOCK_MS // 1000,
             latency=_LATENCY_S,
             callback=feed.callback,
             finished_callback=feed.finish,
@@ -155,6 +160,15 @@ def run(pipe: int, name: str, channels: int, rate: int, root: Path) -> int:
     except BrokenPipeError:
         return 0
     return wire.EXIT_STOPPED
+
+
+def _name_portaudio() -> None:
+    """Spare sounddevice its search, which starts ldconfig and takes a third of its import."""
+    found = ctypes.util.find_library
+    # Where it is not under this name, the search may find it.
+    with suppress(OSError):
+        ctypes.CDLL(_PORTAUDIO)
+        ctypes.util.find_library = lambda name: _PORTAUDIO if name == "portaudio" else found(name)
 
 
 def _again_with_plugins() -> None:
@@ -177,6 +191,7 @@ def print_devices(out: int, root: Path) -> int:
     """Write what PortAudio can record from, a JSON object a line; returns the exit code."""
     import json  # only here: the child that captures is to stay small
 
+    _name_portaudio()
     try:
         import sounddevice
     except OSError as error:

@@ -100,7 +100,7 @@ class MicrophoneSource:
         return None if self._child is None else self._child.pid
 
     def read(self, timeout_s: float) -> Block | None:
-        """The next block of about 0.25 s, or None when there is none within the timeout.
+        """The next block, of about 0.25 s, or None when there is none within the timeout.
 
         Raises:
             DeviceError: The device cannot be opened, before its first block; never if `patient`.

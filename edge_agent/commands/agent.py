@@ -23,7 +23,7 @@ from edge_agent.outbox import Outbox
 from edge_agent.records import Alert, Block, CaptureHealth, EndReason, Event, Record, Stamp
 from edge_agent.store import Store
 
-TURN_S = 0.3
+TURN_S = 0.32
 """The longest wait of a turn: longer than a block, since each turn costs what a message does."""
 HOUSEKEEPING_S = 1.0
 STOP_DRAIN_S = 1.0

@@ -131,7 +131,7 @@ def test_a_tone_played_into_the_microphone_is_heard_unbroken_and_in_time(
     player.kill()
     player.wait()
     assert unbroken(blocks)
-    assert {len(block.samples) for block in blocks} == {12_000}
+    assert {len(block.samples) for block in blocks} == {12_288}
     tone = blocks[-2].samples
     assert peak_hz(tone) == 1000.0  # a bin is 4 Hz
     # The played amplitude is exactly half of full scale, and 48 kHz mono stays as it is.
