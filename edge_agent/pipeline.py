@@ -129,9 +129,9 @@ class Sensing:
 
     def _may_complete_a_second(self, block: Block) -> bool:
         end_ns = block.start_ns + len(block.samples) * _SECOND_NS // block.rate
-        # A clock that was set back leaves the end of the second far ahead.
-        waiting = sum(len(one.samples) for one in self._unmeasured)
-        return end_ns + _LATE_NS >= self._levels.next_made_ns() or waiting >= block.rate
+        made_ns = self._levels.next_made_ns()
+        # One that begins before the second that is being measured: the clock was set back.
+        return end_ns + _LATE_NS >= made_ns or block.start_ns < made_ns - _SECOND_NS
 
     def _measure(self) -> None:
         for block in self._unmeasured:

@@ -12,8 +12,10 @@ from edge_agent.bundle import Bundle
 from edge_agent.classifier import Classifier
 from edge_agent.config import AlertConfig, Config, EventsConfig, LabelConfig, LevelsConfig
 from edge_agent.errors import ConfigError
+from edge_agent.frontend import Patches
 from edge_agent.ids import Ids
-from edge_agent.pipeline import Pipeline
+from edge_agent.levels import Levels
+from edge_agent.pipeline import Pipeline, Sensing
 from edge_agent.records import Alert, Block, Event, LevelReading, Record, Samples
 from tests.bundled import uncertified
 
@@ -214,3 +216,45 @@ def test_the_longest_waits_that_are_allowed_can_be_run(bundle: Bundle) -> None:
     )
     records = played(pipeline_of(bundle, config), street(), [])
     assert {type(record) for record in records} == {LevelReading}
+
+
+@given(
+    lengths=st.lists(st.integers(1, 30_000), min_size=1, max_size=20),
+    start_ns=st.integers(0, 2 * 10**9),
+    moved_ns=st.sampled_from([0, 300_000_000, -700_000_000, -3600 * 10**9]),
+    missed=st.sampled_from([0, 1, 20_000]),
+)
+@settings(max_examples=50, deadline=None)
+def test_no_second_is_told_later_for_being_measured_at_once(
+    bundle: Bundle, lengths: list[int], start_ns: int, moved_ns: int, missed: int
+) -> None:
+    """In the middle sound is lost, or the clock is set."""
+    sensing = Sensing(
+        Levels(LevelsConfig()), Patches(bundle.frontend), bundle.frontend.rate, LoudIsSiren(bundle)
+    )
+    meter = Levels(LevelsConfig())
+    noise = np.random.default_rng(4).standard_normal(30_000).astype(np.float32)
+    told: list[LevelReading] = []
+    wanted: list[LevelReading] = []
+    first, now_ns = 0, 10**18 + start_ns
+    for number, length in enumerate(lengths):
+        in_the_middle = number == len(lengths) // 2
+        now_ns += moved_ns if in_the_middle else 0
+        block = Block(
+            microphone="mic",
+            samples=noise[:length],
+            rate=RATE,
+            bandwidth_hz=RATE / 2,
+            first=first,
+            start_ns=now_ns,
+            synced=False,
+            missed=missed if in_the_middle else 0,
+        )
+        first, now_ns = first + length, now_ns + length * 10**9 // RATE
+        sensing.feed(block)
+        told += [sensing.readings.popleft() for _ in range(len(sensing.readings))]
+        wanted += meter.feed(block)
+        # Around a step of the clock one may wait for the next second.
+        assert told == wanted or moved_ns != 0
+    sensing.finish()
+    assert [*told, *sensing.readings] == wanted + meter.finish()
