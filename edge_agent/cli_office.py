@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from edge_agent import cli_publish, cli_update
+
 _CONFIG = click.option(
     "--config",
     "config_path",
@@ -85,6 +87,10 @@ def config_schema(layer: bool) -> None:
     from edge_agent.commands.fleet import schema
 
     schema("layer" if layer else "config")
+
+
+for _command in (cli_update.status, cli_update.rollback, cli_update.confirm, cli_update.guard):
+    config.add_command(_command)
 
 
 @click.group()
@@ -227,3 +233,7 @@ def fleet_schema(name: str) -> None:
     from edge_agent.commands.fleet import schema
 
     schema(name)
+
+
+for _command in (cli_publish.keys, cli_publish.publish):
+    fleet.add_command(_command)
