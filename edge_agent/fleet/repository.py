@@ -10,15 +10,13 @@ comes last. So a copy by any tool that keeps this order serves a consistent stat
 https://theupdateframework.github.io/specification/latest/
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 from securesystemslib.signer import CryptoSigner, Key
-from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (
     Delegations,
     Metadata,
@@ -30,12 +28,10 @@ from tuf.api.metadata import (
     Targets,
     Timestamp,
 )
-from tuf.api.serialization import DeserializationError
 
 from edge_agent.errors import UpdateError
+from edge_agent.fleet.metadata import Store
 from edge_agent.release import Offer
-
-T = TypeVar("T", Root, Targets, Snapshot, Timestamp)
 
 LIFE: Final = {
     "timestamp": timedelta(days=14),
@@ -48,7 +44,6 @@ LIFE: Final = {
 SOON: Final = timedelta(days=30)
 DEVICES_PER_BIN: Final = 40
 _PREFIX: Final = "bin"
-_DAMAGED: Final = "Put a copy of the repository back that was published."
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +82,7 @@ class Repository:
 
     def __init__(self, path: Path, now: datetime) -> None:
         self.path = path
-        self._metadata = path / "metadata"
+        self._store = Store(path / "metadata")
         self._now = now
 
     def create(
@@ -103,7 +98,7 @@ class Repository:
         Raises:
             UpdateError: There is one already, or the folder cannot be written to.
         """
-        if (self._metadata / "timestamp.json").exists():
+        if self._store.exists():
             raise UpdateError(
                 f"{self.path}: holds a repository already", hint="Name another folder with --repo."
             )
@@ -124,13 +119,13 @@ class Repository:
         timestamp = Metadata(Timestamp(expires=self._until("timestamp")))
         timestamp.signed.version = 0
         try:
-            self._metadata.mkdir(parents=True, exist_ok=True)
-            self._store("root", first)
-            self._store("targets", top)
+            self._store.make()
+            self._store.write("root", first)
+            self._store.write("targets", top)
             for name in _succinct(top.signed).get_roles():
                 one = Metadata(Targets(expires=self._until("bin")))
                 one.sign(release)
-                self._store(name, one)
+                self._store.write(name, one)
                 snapshot.signed.meta[f"{name}.json"] = MetaFile(1)
             self._close(snapshot, timestamp, online)
         except OSError as error:
@@ -268,15 +263,9 @@ class Repository:
 
     def expiring(self) -> Iterator[tuple[str, timedelta]]:
         """What expires soon, and in how long; less than nothing: it has."""
-        top = self._targets()
-        found: dict[str, datetime] = {
-            "root": self._root().signed.expires,
-            "targets": top.signed.expires,
-            "snapshot": self._snapshot().signed.expires,
-            "bins": min(
-                self._bin(top, name).signed.expires for name in _succinct(top.signed).get_roles()
-            ),
-        }
+        bins = _succinct(self._targets().signed).get_roles()
+        found = {name: self._store.expires(name) for name in ("root", "targets", "snapshot")}
+        found["bins"] = min(self._store.expires(name) for name in bins)
         for name, expires in found.items():
             if expires - self._now < SOON:
                 yield name, expires - self._now
@@ -289,7 +278,7 @@ class Repository:
         root.signatures.clear()
         for signer in signers:
             root.sign(signer, append=True)
-        self._store("root", root)
+        self._store.write("root", root)
         if online is not None:
             # Devices look for a new root when the timestamp moved.
             self._close(self._snapshot(), self._timestamp(), online)
@@ -300,7 +289,7 @@ class Repository:
         top.signed.version += 1
         top.signed.expires = self._until("targets")
         top.sign(signer)
-        self._store("targets", top)
+        self._store.write("targets", top)
         if online is not None:
             snapshot = self._snapshot()
             snapshot.signed.meta["targets.json"] = MetaFile(top.signed.version)
@@ -310,12 +299,12 @@ class Repository:
         self, bins: dict[str, Metadata[Targets]], release: CryptoSigner, online: CryptoSigner
     ) -> None:
         snapshot = self._snapshot()
-        snapshot.signed.meta["targets.json"] = MetaFile(self._version("targets"))
+        snapshot.signed.meta["targets.json"] = MetaFile(self._store.version("targets"))
         for name, one in bins.items():
             one.signed.version += 1
             one.signed.expires = self._until("bin")
             one.sign(release)
-            self._store(name, one)
+            self._store.write(name, one)
             snapshot.signed.meta[f"{name}.json"] = MetaFile(one.signed.version)
         self._close(snapshot, self._timestamp(), online)
 
@@ -326,80 +315,38 @@ class Repository:
         snapshot.signed.version += 1
         snapshot.signed.expires = self._until("snapshot")
         snapshot.sign(online)
-        data = self._store("snapshot", snapshot)
+        data = self._store.write("snapshot", snapshot)
         timestamp.signed.snapshot_meta = MetaFile.from_data(
             snapshot.signed.version, data, ["sha256"]
         )
         timestamp.signed.version += 1
         timestamp.signed.expires = self._until("timestamp")
         timestamp.sign(online)
-        beside = self._metadata / ".timestamp.json.new"
-        with beside.open("wb") as file:
-            file.write(timestamp.to_bytes())
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self._metadata / "timestamp.json")
-
-    def _store(self, name: str, metadata: Metadata[T]) -> bytes:
-        data = metadata.to_bytes()
-        (self._metadata / f"{metadata.signed.version}.{name}.json").write_bytes(data)
-        return data
+        self._store.write("timestamp", timestamp)
 
     def _until(self, role: str) -> datetime:
         return (self._now + LIFE[role]).replace(microsecond=0)
 
-    def _version(self, name: str) -> int:
-        found = [int(file.name.partition(".")[0]) for file in self._metadata.glob(f"*.{name}.json")]
-        if not found:
-            raise UpdateError(
-                f"{self.path}: holds no repository",
-                hint="Begin one: edge-agent fleet keys init --keys DIR --repo DIR.",
-            )
-        return max(found)
-
     def _root(self) -> Metadata[Root]:
-        root = self._read("root", self._version("root"), Root)
-        self._verify(root, "root", root.signed)
+        root = self._store.read("root", Root)
+        self._store.verify(root, "root", root.signed)
         return root
 
     def _targets(self) -> Metadata[Targets]:
-        found = self._read("targets", self._version("targets"), Targets)
-        self._verify(found, "targets", self._root().signed)
+        found = self._store.read("targets", Targets)
+        self._store.verify(found, "targets", self._root().signed)
         return found
 
     def _bin(self, top: Metadata[Targets], name: str) -> Metadata[Targets]:
-        found = self._read(name, self._version(name), Targets)
-        self._verify(found, name, top.signed)
+        found = self._store.read(name, Targets)
+        self._store.verify(found, name, top.signed)
         return found
 
     def _snapshot(self) -> Metadata[Snapshot]:
-        return self._read("snapshot", self._version("snapshot"), Snapshot)
+        return self._store.read("snapshot", Snapshot)
 
     def _timestamp(self) -> Metadata[Timestamp]:
-        return self._read("timestamp", None, Timestamp)
-
-    def _read(self, name: str, version: int | None, kind: type[T]) -> Metadata[T]:
-        place = self._metadata / (f"{name}.json" if version is None else f"{version}.{name}.json")
-        try:
-            found: Metadata[T] = Metadata[T].from_bytes(place.read_bytes())
-        except OSError as error:
-            raise UpdateError(
-                f"{place}: cannot be read: {error.strerror}", hint=_DAMAGED
-            ) from error
-        except DeserializationError as error:
-            raise UpdateError(f"{place}: is damaged", hint=_DAMAGED) from error
-        if not isinstance(found.signed, kind):
-            raise UpdateError(f"{place}: is no {name}", hint=_DAMAGED)
-        return found
-
-    def _verify(self, found: Metadata[T], name: str, by: Root | Targets) -> None:
-        """Nothing that was changed on this disk is signed again."""
-        try:
-            by.verify_delegate(name, found.signed_bytes, found.signatures)
-        except (RepositoryError, ValueError) as error:
-            raise UpdateError(
-                f"{self.path}: {name} is not signed by its key: {error}", hint=_DAMAGED
-            ) from error
+        return self._store.read("timestamp", Timestamp)
 
 
 def _is_new(target: Target, listed: TargetFile | None) -> bool:
