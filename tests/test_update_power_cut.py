@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.updating.releases import CURRENT
-from tests.updates import GOOD, SLOWER, START_NS, WRONG_BROKER, Device
+from tests.updates import GOOD, SLOWER, START_NS, TOY, WRONG_BROKER, Device
 
 _CHANGES = ("os.rename", "os.symlink", "os.remove", "os.mkdir", "os.rmdir")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -92,6 +92,7 @@ def whole(device: Device, settings: Mapping[str, object]) -> None:
     assert device.in_force() in (OLD, settings)
     target = device.releases.path / CURRENT
     assert target.resolve().parent == device.releases.path / "releases"
+    assert (target / "models" / "toy" / "model.tflite").read_bytes() == TOY
     assert device.calibration.read_text() == "measured here"
 
 

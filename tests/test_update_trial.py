@@ -256,3 +256,10 @@ def test_a_yaml_seed_becomes_json_with_the_same_settings(tmp_path: Path) -> None
     beat = device.agent.beat()
     assert beat is not None
     assert beat.ack_ns is not None
+
+
+def test_a_fault_that_the_old_agent_had_no_time_to_notice_condemns_nothing(device: Device) -> None:
+    device.agent.restart()
+    device.clock.wait(10)
+    device.agent.late_faults = {"dead:mic"}
+    assert device.update(42, SLOWER).state == "current"

@@ -6,6 +6,8 @@ its heartbeat what the real one would show of it.
 
 import contextlib
 import hashlib
+import io
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,6 +34,7 @@ WRONG_MICROPHONE = {**GOOD, "microphones": {"mic": {"device": "hw:CARD=gone"}}}
 CRASHES = {**GOOD, "site": {"site": "crash", "device": "ear-1"}}
 SLOWER = {**GOOD, "outbox": {"max_mb": 32}}
 """A release that changes nothing about the connection."""
+TOY = b"a model" * 1000
 _START_S = 3.0
 _RESTART_S = 2.0
 
@@ -57,6 +60,8 @@ class PlayedAgent:
     ) -> None:
         self.brokers = brokers
         self.faults: set[str] = set()
+        self.late_faults: set[str] = set()
+        """Noticed half a minute after a start."""
         self.starts: list[int | None] = []
         """The release of each."""
         self._releases = releases
@@ -98,6 +103,8 @@ class PlayedAgent:
         if self._config is None or self._started_ns is None or now_ns < self._started_ns:
             return None
         faults = set(self.faults)
+        if now_ns - self._started_ns > 30_000_000_000:
+            faults |= self.late_faults
         hears = "gone" not in self._config.microphones["mic"].device
         if not hears:
             faults.add("mic_missing:mic")
@@ -174,12 +181,22 @@ class Device:
         if number <= state.highest:
             return state
         release, parcel = packed(number, settings)
-        self.releases.stage(release, parcel, None)
+        self.releases.stage(release, parcel, (Path("models/toy"), toy_model()))
         return self.trial.take(number, 0.0)
 
     def in_force(self) -> object:
         """The settings that the service reads."""
         return msgspec.json.decode((self.releases.path / "current" / "config.json").read_bytes())
+
+
+def toy_model() -> bytes:
+    """A packed folder with one file."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as files:
+        entry = tarfile.TarInfo("model.tflite")
+        entry.size = len(TOY)
+        files.addfile(entry, io.BytesIO(TOY))
+    return packed.getvalue()
 
 
 def packed(number: int, settings: Mapping[str, object]) -> tuple[Release, Parcel]:

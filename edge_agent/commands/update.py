@@ -1,6 +1,7 @@
 """`edge-agent update`: look, fetch, try, keep or return."""
 
 import hashlib
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,7 @@ def update(
     releases = Releases(Path(settings.state_dir))
     service = Systemd(Path(settings.runtime_dir))
     with releases.alone():
-        trial = Trial(releases, service, clock, print)
+        trial = Trial(releases, service, clock, partial(print, flush=True))
         before = releases.read_state()
         state = before if dry_run and before is not None else trial.resume()
         if state != before:

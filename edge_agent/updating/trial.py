@@ -145,6 +145,13 @@ class Trial:
         return self._switch(state)
 
     def _switch(self, state: State) -> State:
+        beat, now = self._service.beat(), self._now()
+        if beat is not None:
+            # One that was started just now has not noticed its standing faults yet, and the release
+            # would be blamed for them.
+            young_s = self._limits.settle_s - (now.monotonic_ns - beat.started_ns) / 1e9
+            if young_s > 0:
+                self._clock.wait(young_s)
         earlier = criteria.before(self._service.beat(), self._now())
         self._enter(state, "trial", before=earlier, reason="", unmet=(), new_faults=())
         self._tell(f"release {state.number}: on trial")
