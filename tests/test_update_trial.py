@@ -6,6 +6,8 @@ import msgspec
 import pytest
 
 from edge_agent.errors import UpdateError
+from edge_agent.updating import criteria
+from edge_agent.updating.state import Moment
 from tests.updates import (
     CRASHES,
     GOOD,
@@ -263,3 +265,22 @@ def test_a_fault_that_the_old_agent_had_no_time_to_notice_condemns_nothing(devic
     device.clock.wait(10)
     device.agent.late_faults = {"dead:mic"}
     assert device.update(42, SLOWER).state == "current"
+
+
+def test_a_heartbeat_of_another_configuration_or_an_earlier_start_shows_nothing(
+    device: Device,
+) -> None:
+    beat = device.agent.beat()
+    assert beat is not None
+    now = Moment(boot="boot-1", monotonic_ns=device.clock.monotonic_ns())
+    since = Moment(boot="boot-1", monotonic_ns=beat.started_ns)
+    assert criteria.unmet(beat, since, now, beat.config_sha256) == ()
+    everything = ("ready", "heartbeat", "block", "inference", "ack")
+    later = Moment(boot="boot-1", monotonic_ns=beat.started_ns + 1)
+    other = Moment(boot="boot-0", monotonic_ns=beat.started_ns)
+    assert criteria.unmet(beat, since, now, "0" * 64) == everything
+    assert criteria.unmet(beat, later, now, beat.config_sha256) == everything
+    assert criteria.unmet(beat, other, now, beat.config_sha256) == everything
+    assert criteria.unmet(None, since, now, beat.config_sha256) == everything
+    stale = Moment(boot="boot-1", monotonic_ns=beat.at_ns + 31_000_000_000)
+    assert criteria.unmet(beat, since, stale, beat.config_sha256) == ("heartbeat",)

@@ -343,10 +343,14 @@ class Repository:
         return found
 
     def _snapshot(self) -> Metadata[Snapshot]:
-        return self._store.read("snapshot", Snapshot)
+        found = self._store.read("snapshot", Snapshot)
+        self._store.verify(found, "snapshot", self._root().signed)
+        return found
 
     def _timestamp(self) -> Metadata[Timestamp]:
-        return self._store.read("timestamp", Timestamp)
+        found = self._store.read("timestamp", Timestamp)
+        self._store.verify(found, "timestamp", self._root().signed)
+        return found
 
 
 def _is_new(target: Target, listed: TargetFile | None) -> bool:

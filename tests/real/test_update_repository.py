@@ -18,6 +18,7 @@ from edge_agent.fleet.repository import Repository, Target, utc
 from edge_agent.release import Offer, Parcel
 from edge_agent.updating import fetching
 from edge_agent.updating.releases import Releases
+from edge_agent.updating.state import State
 from tests.offices import Office, Server, serving
 
 pytestmark = pytest.mark.real
@@ -86,6 +87,12 @@ def device(tmp_path: Path, office: Office, server: Server) -> Device:
     return Device(tmp_path / "device", office, server.url)
 
 
+def known(device: Device) -> State:
+    state = device.releases.read_state()
+    assert state is not None
+    return state
+
+
 def refused(device: Device, match: str) -> None:
     """Told in a sentence with a hint, and nothing changed."""
     before = device.things()
@@ -115,14 +122,23 @@ def test_a_release_arrives_whole_with_its_model(device: Device, office: Office) 
 def test_without_news_the_second_look_is_one_request_and_brings_nothing(
     device: Device, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    state = device.releases.read_state()
-    assert state is not None
-    device.releases.write_state(msgspec.structs.replace(state, highest=1))
+    device.releases.write_state(msgspec.structs.replace(known(device), highest=1))
     device.look()
     server.asked.clear()
     device.look()
     assert server.asked == ["metadata/timestamp.json"]
     assert "nothing new: release 0 is in force" in capsys.readouterr().out
+
+
+def test_what_expired_since_the_last_look_is_looked_at_in_full(
+    device: Device, server: Server
+) -> None:
+    device.releases.write_state(msgspec.structs.replace(known(device), highest=1))
+    device.look()
+    server.asked.clear()
+    later = SimulatedClock(CLOCK.utc_ns() + 15 * 86_400_000_000_000)
+    update(device.settings, None, later, at_once=True, trust_clock=True, dry_run=True)
+    assert "metadata/2.root.json" in server.asked
 
 
 def test_news_are_seen_by_the_next_look(
@@ -398,3 +414,18 @@ def test_keys_are_refused_where_others_read_them(office: Office, tmp_path: Path)
     with pytest.raises(UpdateError, match="which others read"):
         init(office.fleet, office.fleet / "keys", tmp_path / "new", None, CLOCK)
     assert (office.keys / "root.pem").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "pattern", ["2.bin-*.json", "1.targets.json", "2.snapshot.json", "timestamp.json"]
+)
+def test_what_somebody_changed_in_the_repository_is_never_signed_again(
+    office: Office, pattern: str
+) -> None:
+    for path in office.repo.glob(f"metadata/{pattern}"):
+        # A later expiry is still a valid list, but for its signature.
+        found = msgspec.json.decode(path.read_bytes())
+        found["signed"]["expires"] = "2099-01-01T00:00:00Z"
+        path.write_bytes(msgspec.json.encode(found))
+    with pytest.raises(UpdateError, match="is not signed by its key"):
+        office.publish(2, BUSIER)
