@@ -24,7 +24,7 @@ from benchmarks.common import Conditions, conditions, dump, pin
 
 _MOST_MB: Final = 250.0
 # Runs the command line in this process and tells its peak, counted from its own start.
-_CHILD: Final = """
+CHILD: Final = """
 import sys
 from edge_agent.cli import cli
 try:
@@ -155,7 +155,7 @@ def _run(arguments: list[str], folder: Path, code: int = 0) -> tuple[float, floa
     environment = {**os.environ, "PYTHONPATH": root}
     before = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", _CHILD, *arguments],
+        [sys.executable, "-c", CHILD, *arguments],
         cwd=folder,
         env=environment,
         capture_output=True,

@@ -153,7 +153,11 @@ def _printing() -> Iterator[None]:
 class _WithOffice(click.Group):
     """The commands of this module, and the office's, which are imported when somebody asks."""
 
-    _OFFICE = ("config", "fleet")
+    _OFFICE = {  # noqa: RUF012 # never changed
+        "config": "cli_office",
+        "fleet": "cli_office",
+        "update": "cli_update",
+    }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *self._OFFICE])
@@ -162,9 +166,9 @@ class _WithOffice(click.Group):
         if cmd_name not in self._OFFICE:
             return super().get_command(ctx, cmd_name)
         # By its name, so that the running agent neither loads nor knows it.
-        office = importlib.import_module("edge_agent.cli_office")
-        group: click.Command = getattr(office, cmd_name)
-        return group
+        office = importlib.import_module(f"edge_agent.{self._OFFICE[cmd_name]}")
+        command: click.Command = getattr(office, cmd_name)
+        return command
 
 
 @click.group(cls=_WithOffice)

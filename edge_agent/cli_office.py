@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from edge_agent import cli_publish, cli_update
 from edge_agent.cli_flash import broker, flash, identity
 
 _CONFIG = click.option(
@@ -87,6 +88,10 @@ def config_schema(layer: bool) -> None:
     from edge_agent.commands.fleet import schema
 
     schema("layer" if layer else "config")
+
+
+for _command in (cli_update.status, cli_update.rollback, cli_update.confirm, cli_update.guard):
+    config.add_command(_command)
 
 
 @click.group()
@@ -231,5 +236,5 @@ def fleet_schema(name: str) -> None:
     schema(name)
 
 
-for _command in (identity, broker, flash):
+for _command in (identity, broker, flash, cli_publish.keys, cli_publish.publish):
     fleet.add_command(_command)

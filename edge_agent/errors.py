@@ -64,5 +64,9 @@ class InstallError(EarshotError):
     """The service cannot be put in place, or taken away."""
 
 
+class UpdateError(EarshotError):
+    """A release cannot be fetched, or what was fetched is not to be trusted."""
+
+
 class BuildError(EarshotError):
     """Training data or a network cannot be turned into a bundle."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge_agent.clock import Clock
 from edge_agent.config import MicrophoneConfig
+from edge_agent.heartbeat import Beat
 from edge_agent.input_faults import InputFaults
 from edge_agent.machine import ROOT, Machine
 from edge_agent.records import (
@@ -104,6 +105,7 @@ class Monitor:
             name: InputFaults(settings.noise_floor_dbfs) for name, settings in microphones.items()
         }
         self._unjudged: list[Block] = []
+        self._started_ns = clock.monotonic_ns()
         self._block_ns: int | None = None
         self._inference_ns: int | None = None
         self._ack_ns: int | None = None
@@ -184,6 +186,19 @@ class Monitor:
             clock=self._steps.health(),
             system=self._machine.health(now_ns, capture_pids),
             model_sha256=self._model_sha256,
+            config_sha256=self._config_sha256,
+        )
+
+    def beat(self, faults: tuple[str, ...], *, ready: bool) -> Beat:
+        """The same in short, for whoever watches on the device."""
+        return Beat(
+            at_ns=self._clock.monotonic_ns(),
+            started_ns=self._started_ns,
+            ready=ready,
+            block_ns=self._block_ns,
+            inference_ns=self._inference_ns,
+            ack_ns=self._ack_ns,
+            faults=faults,
             config_sha256=self._config_sha256,
         )
 

@@ -93,6 +93,11 @@ class Service:
         self._stopping = False
         self._status = ""
 
+    @property
+    def ready(self) -> bool:
+        """Whether that was told."""
+        return self._ready
+
     def heard(self, microphone: str) -> None:
         """A block came from it and was worked on."""
         self._watchdog.moved(_microphone(microphone))

@@ -1,4 +1,4 @@
-"""`docs/fleet.md`: its commands, typed one after the other, print what it says."""
+"""The commands of the fleet's pages, one after the other, print what the pages say."""
 
 import os
 import re
@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.fleets import ROOT
 
 
-def steps() -> list[tuple[str, str]]:
-    """Each command of the page with the output below it."""
-    page = (ROOT / "docs" / "fleet.md").read_text("utf-8")
+def steps(name: str) -> list[tuple[str, str]]:
+    """Each command of a page with the output below it."""
+    page = (ROOT / "docs" / name).read_text("utf-8")
     blocks = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
     found: list[tuple[str, str]] = []
     for line in "".join(blocks).splitlines():
@@ -22,7 +24,8 @@ def steps() -> list[tuple[str, str]]:
     return found
 
 
-def test_every_command_of_the_page_prints_what_it_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["fleet.md", "updates.md"])
+def test_every_command_of_the_page_prints_what_it_says(name: str, tmp_path: Path) -> None:
     program = tmp_path / "bin" / "edge-agent"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m edge_agent "$@"\n')
@@ -37,8 +40,8 @@ def test_every_command_of_the_page_prints_what_it_says(tmp_path: Path) -> None:
         **who,
     }
     where = tmp_path
-    assert len(steps()) > 10
-    for command, expected in steps():
+    assert len(steps(name)) > 10
+    for command, expected in steps(name):
         if command.startswith("cd "):
             where = where / command[3:]
             continue

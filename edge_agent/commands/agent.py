@@ -16,6 +16,7 @@ from edge_agent.capture.open import Source
 from edge_agent.clock import Clock
 from edge_agent.errors import AudioError
 from edge_agent.health import Monitor, names_microphone, worst_first
+from edge_agent.heartbeat import Heartbeat
 from edge_agent.messages import About, Encoder, in_order
 from edge_agent.mqtt import MqttOutput, Result
 from edge_agent.notify import Service
@@ -65,6 +66,7 @@ class Agent:
         service: Tells systemd; None: nobody is told.
         store: Keeps what was measured and heard; its owner closes it after `run`.
         standing: Faults that hold as long as this agent runs.
+        heartbeat: For whoever watches on the device; None: nobody does.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Agent:
         service: Service | None = None,
         store: Store | None = None,
         standing: Iterable[str] = (),
+        heartbeat: Heartbeat | None = None,
     ) -> None:
         self._sources = dict(sources)
         self._pipelines = dict(pipelines)
@@ -95,6 +98,7 @@ class Agent:
         self._service = service or Service(clock, sources)
         self._store = store
         self._standing = tuple(standing)
+        self._heartbeat = heartbeat or Heartbeat(None)
         self._listening = list(sources)
         self._broken: AudioError | None = None
         self._started_ns = clock.monotonic_ns()
@@ -232,6 +236,8 @@ class Agent:
         faults = self._monitor.faults(self._other_faults(capture))
         self._log_changes(frozenset(faults))
         self._service.kept_house(worst_first(faults), microphone_faulty=names_microphone(faults))
+        if self._heartbeat.due(self._clock.monotonic_ns(), faults):
+            self._heartbeat.write(self._monitor.beat(faults, ready=self._service.ready))
         if self._monitor.due(faults):
             health = self._monitor.report(
                 faults,

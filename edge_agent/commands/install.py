@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge_agent import configfile, resources, seedfiles
+from edge_agent.commands import install_updates
 from edge_agent.commands.tree import Tree
 from edge_agent.errors import InstallError
 
@@ -72,6 +73,7 @@ def install(root: Path, config_path: Path | None, *, dry_run: bool) -> None:
         else:
             # With a line for what is not there the service would not start.
             tree.remove(CREDENTIALS_PATH)
+        install_updates.put(tree, lambda text: text.replace(_SHIPPED_AGENT, _quoted(agent)))
         tree.link(LINK, UNIT_PATH)
         if is_live(root):
             _run(["systemd-sysusers", SYSUSERS_PATH], dry_run=dry_run)
@@ -94,8 +96,11 @@ def uninstall(root: Path, *, dry_run: bool) -> None:
         tree = Tree(root, dry_run=dry_run)
         live = is_live(root) and tree.at(UNIT_PATH).is_file()
         if live:
+            if tree.at(install_updates.TIMER_PATH).is_file():
+                _run(["systemctl", "stop", install_updates.TIMER], dry_run=dry_run)
             _run(["systemctl", "stop", UNIT], dry_run=dry_run)
         tree.unlink(LINK, UNIT_PATH)
+        install_updates.remove(tree)
         for path in (CREDENTIALS_PATH, UNIT_PATH, TMPFILES_PATH, SYSUSERS_PATH):
             tree.remove(path)
         for folder in (_DROP_INS, str(Path(LINK).parent)):

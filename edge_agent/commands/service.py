@@ -1,6 +1,7 @@
 """The agent of `edge-agent run`, put together."""
 
 import logging
+import os
 import platform
 import random
 import secrets
@@ -13,7 +14,7 @@ from pathlib import Path
 from msgspec import UNSET
 
 from edge_agent import bundle as bundles
-from edge_agent import calibrationfile, configfile, responsefile
+from edge_agent import calibrationfile, configfile, heartbeat, responsefile
 from edge_agent.acoustics.periods import PERIODS_S
 from edge_agent.acoustics.response import Response
 from edge_agent.archive import Archive
@@ -208,4 +209,5 @@ def _agent(
         service=Service(clock, sources, supervisor),
         store=store,
         standing=standing,
+        heartbeat=heartbeat.Heartbeat(heartbeat.runtime_folder(os.environ)),
     )

@@ -20,43 +20,11 @@ from edge_agent.fleet.composing import Fleet, Values
 from edge_agent.fleet.inventory import Device
 from edge_agent.fleet.models import Model
 from edge_agent.fleet.provenance import places
+from edge_agent.release import SCHEMA, Laboratory, Release, Source
 
-SCHEMA: Final = 1
-"""Of the configuration; grows when an older agent could not read it."""
 _FILES: Final = ("config.json", "release.json", "provenance.json")
 _MARK: Final = ".earshot-render"
 """Stands in a folder that `render` made, so that it never clears another."""
-
-
-class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """What the folder was when it was rendered."""
-
-    commit: str
-    clean: bool
-    """Nothing in the folder differs from the commit."""
-
-
-class Laboratory(msgspec.Struct, frozen=True, kw_only=True):
-    """A calibration that was made before the device went out."""
-
-    offset_db: float
-    date: str
-
-
-class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """`release.json`."""
-
-    device: str
-    release: int
-    config_sha256: str
-    model: str
-    model_sha256: str
-    schema: int
-    agent: str
-    """The oldest agent that is known to read it."""
-    source: Source | None
-    """None: the folder is under no version control."""
-    calibration: Laboratory | None
 
 
 class Rendered(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,10 +56,24 @@ class Renderer:
         Raises:
             EarshotError: Its model is not there.
         """
+        config, release = self.release(device)
+        return Rendered(
+            device=device,
+            config=config,
+            release=canonical(release),
+            provenance=canonical(self._provenance(device)),
+        )
+
+    def release(self, device: Device) -> tuple[bytes, Release]:
+        """A device's configuration as it is delivered, and what is said of it.
+
+        Raises:
+            EarshotError: Its model is not there.
+        """
         values, _ = self._fleet.values(device)
         config = canonical(values)
         model = self.model(values)
-        release = Release(
+        return config, Release(
             device=device.name,
             release=self._fleet.folder.settings.release,
             config_sha256=hashlib.sha256(config).hexdigest(),
@@ -101,12 +83,6 @@ class Renderer:
             agent=__version__,
             source=self._source,
             calibration=_laboratory(device),
-        )
-        return Rendered(
-            device=device,
-            config=config,
-            release=canonical(release),
-            provenance=canonical(self._provenance(device)),
         )
 
     def model(self, values: Values) -> Model:

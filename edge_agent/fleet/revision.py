@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge_agent.errors import EarshotError
-from edge_agent.fleet.rendering import Source
+from edge_agent.release import Source
 
 
 def source(folder: Path, out: Path | None = None) -> Source | None:
