@@ -12,6 +12,8 @@ BOOT: Final = "/boot/firmware"
 
 CONFIG: Final = "/etc/earshot/agent.json"
 RELEASE: Final = "/etc/earshot/release.json"
+UPDATES: Final = "/etc/earshot/updates.json"
+UPDATES_ROOT: Final = "/etc/earshot/updates-root.json"
 SETUP: Final = "/etc/earshot/setup"
 PACKAGES: Final = f"{SETUP}/packages"
 REQUIREMENTS: Final = f"{SETUP}/requirements.txt"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge_agent.commands.office import config_of, fleet_of, refuse_errors
 from edge_agent.errors import ConfigError, EarshotError
-from edge_agent.fleet import credentials, revision, seed
+from edge_agent.fleet import credentials, revision, seed, trust
 from edge_agent.fleet.bootpartition import Image, Mounted, recognised
 from edge_agent.fleet.composing import Fleet
 from edge_agent.fleet.differing import count
@@ -27,6 +27,9 @@ class Seeds:
 
     Args:
         fleet: Without errors.
+
+    Raises:
+        ConfigError: The devices shall take updates and could not.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -35,6 +38,7 @@ class Seeds:
         self._secrets = Secrets(folder.path, folder.settings.secrets)
         self._authority = Authority(folder.path, self._secrets)
         self._renderer = Renderer(fleet, revision.source(folder.path, folder.path / "build"))
+        self._updates_root = trust.root(folder)
         self._passphrases: dict[str, str] = {}
 
     def made(self, device: Device, system: System) -> Seed:
@@ -59,6 +63,8 @@ class Seeds:
                     device.name, config, self._authority, self._secrets
                 ),
                 flash=self._fleet.folder.settings.flash,
+                updates=self._fleet.folder.settings.updates,
+                updates_root=self._updates_root,
                 wifi=wifi,
                 passphrase=None if wifi is None else self._passphrase(device.site),
             )

@@ -91,6 +91,20 @@ class FlashConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Empty: nobody can log in."""
 
 
+class UpdatesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where a card's device looks for what is published."""
+
+    repository: Annotated[
+        str,
+        Meta(
+            description="an address, or a folder of the device",
+            pattern=r"^(https?://[!-~]+|/[ -~]*)$(?!\n)",
+        ),
+    ]
+    root: Annotated[str, Meta(min_length=1)] = "updates-root.json"
+    """The repository's `metadata/1.root.json`; a relative path begins in the fleet's folder."""
+
+
 class FleetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`fleet.yaml`: what holds for the folder as a whole."""
 
@@ -104,6 +118,8 @@ class FleetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Brokers on other machines that may be spoken to without TLS."""
     secrets: SecretsConfig = SecretsConfig()
     flash: FlashConfig = FlashConfig()
+    updates: UpdatesConfig | None = None
+    """None: a card's device takes no updates."""
 
 
 class Bounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -13,7 +13,7 @@ import msgspec
 
 from edge_agent import resources, seedfiles
 from edge_agent.errors import ConfigError
-from edge_agent.fleet.folder import FlashConfig, Wifi
+from edge_agent.fleet.folder import FlashConfig, UpdatesConfig, Wifi
 
 System: TypeAlias = Literal["raspios", "ubuntu"]
 SYSTEMS: Final[dict[System, str]] = {
@@ -110,6 +110,13 @@ class MetaData(
     dsmode: str = "local"
 
 
+class Updates(msgspec.Struct, frozen=True, kw_only=True):
+    """The device's `updates.json`."""
+
+    repository: str
+    device: str
+
+
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """All that a seed is made of."""
 
@@ -122,6 +129,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     credentials: Mapping[str, bytes]
     """By their names, like `mqtt-key`."""
     flash: FlashConfig
+    updates: UpdatesConfig | None = None
+    updates_root: bytes = b""
+    """The root metadata that the device trusts; only with `updates`."""
     wifi: Wifi | None = None
     passphrase: str | None = None
 
@@ -189,6 +199,12 @@ def _files(order: Order) -> list[File]:
         _file(order.device, f"{seedfiles.CREDENTIALS}/{name}", secret, permissions="0600")
         for name, secret in sorted(order.credentials.items())
     ]
+    if order.updates is not None:
+        theirs = Updates(repository=order.updates.repository, device=order.device)
+        found += [
+            _file(order.device, seedfiles.UPDATES, msgspec.json.encode(theirs) + b"\n"),
+            _file(order.device, seedfiles.UPDATES_ROOT, order.updates_root),
+        ]
     if order.flash.agent is not None:
         packages = "".join(f"{name}\n" for name in order.flash.packages)
         found += [
