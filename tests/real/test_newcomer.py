@@ -1,4 +1,8 @@
-"""From a card's image to a device at its broker: cloud-init, systemd, mosquitto and TLS run."""
+"""A newcomer's way, from an empty folder to a release that a device took back.
+
+The commands are those of docs/fleet.md and docs/updates.md; cloud-init, systemd, mosquitto and
+mutual TLS run as they would on a device.
+"""
 
 import json
 import shutil
@@ -9,11 +13,11 @@ import pytest
 
 from tests import cards
 from tests.fleets import edge_agent
-from tests.real.booted import System, booted
+from tests.real.booted import AGENT, System, booted
 from tests.real.broker import program, wait_for
 from tests.sealed import SSH_KEY, issued, opened, sealed
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 SEED = ("user-data", "network-config", "meta-data")
 BROKER = "/etc/mosquitto/earshot"
@@ -38,9 +42,39 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = sealed(tmp_path_factory.mktemp("seeded") / "fleet")
     settings = path / "fleet.yaml"
     settings.write_text(settings.read_text().replace("agent: earshot==0.1.0", "agent: null"))
-    site = path / "sites" / "example-city.yaml"
-    site.write_text(site.read_text().replace("mq.example-city.example", "127.0.0.1"))
-    return issued(path, "--broker", "127.0.0.1", "--reader", "city")
+    changed(path, "sites/example-city.yaml", "mq.example-city.example", "127.0.0.1")
+    # A slip of the pen is named where it is, and then mended.
+    changed(path, "groups/uplink-lte.yaml", "window: 5", "windou: 5")
+    told = edge_agent("fleet", "check", cwd=path)
+    assert told.returncode == 1
+    place, _, words = told.stdout.partition(": error: ")
+    lines = (path / "groups" / "uplink-lte.yaml").read_text().splitlines()
+    line = next(number for number, text in enumerate(lines, 1) if "windou" in text)
+    assert place.startswith(f"groups/uplink-lte.yaml:{line}:"), told.stdout
+    assert "windou" in words
+    changed(path, "groups/uplink-lte.yaml", "windou: 5", "window: 5")
+    assert edge_agent("fleet", "check", cwd=path).returncode == 0
+    issued(path, "--broker", "127.0.0.1", "--reader", "city")
+    # Where the devices look, and whom they believe.
+    changed(path, "fleet.yaml", "updates: null", "updates: {repository: /shared/repository}")
+    office(path, "keys", "init")
+    root = path.parent / "repository" / "metadata" / "1.root.json"
+    shutil.copy(root, path / "updates-root.json")
+    office(path, "publish")
+    return path
+
+
+def changed(fleet: Path, name: str, old: str, new: str) -> None:
+    text = (fleet / name).read_text()
+    assert old in text
+    (fleet / name).write_text(text.replace(old, new))
+
+
+def office(fleet: Path, *command: str) -> None:
+    beside = fleet.parent
+    places = ("--repo", str(beside / "repository"), "--keys", str(beside / "keys"))
+    done = edge_agent("fleet", *command, *places, cwd=fleet)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +110,10 @@ def system(tmp_path_factory: pytest.TempPathFactory, fleet: Path) -> Iterator[Sy
         system.run("ln", "-s", "/boot/firmware", "/var/lib/cloud/seed/nocloud")
         # What the search below finds, where there is something.
         assert holding(system, _key(fleet)) == {"/boot/firmware/user-data"}
+        carried(fleet, system)
+        # As timesyncd does; there is no time server here.
+        system.run("mkdir", "-p", "/run/systemd/timesync")
+        system.run("touch", "/run/systemd/timesync/synchronized")
         start_from_seed(system)
         result = json.loads(system.run("cat", "/run/cloud-init/result.json"))["v1"]
         assert result["errors"] == []
@@ -83,6 +121,11 @@ def system(tmp_path_factory: pytest.TempPathFactory, fleet: Path) -> Iterator[Sy
         gone = "/etc/systemd/system/earshot-agent.service.d/60-seeded.conf"
         wait_for(lambda: "No such" in system.run("ls", gone, code=None), "the seed is cleared", 90)
         yield system
+
+
+def carried(fleet: Path, system: System) -> None:
+    """The repository to where the device looks, as rsync does with a web server's folder."""
+    shutil.copytree(fleet.parent / "repository", system.folder / "repository", dirs_exist_ok=True)
 
 
 def _key(fleet: Path) -> str:
@@ -127,7 +170,12 @@ def test_a_card_becomes_a_device_that_its_broker_knows_and_keeps_no_secret(
     active = system.run("systemctl", "is-active", "earshot-agent.service", code=None).strip()
     assert active == "active"
     left = system.run("systemctl", "list-unit-files", "earshot-*", "--plain", "--no-legend")
-    assert [line.split()[0] for line in left.splitlines()] == ["earshot-agent.service"]
+    assert [line.split()[0] for line in left.splitlines()] == [
+        "earshot-agent.service",
+        "earshot-update.service",
+        "earshot-update.timer",
+    ]
+    assert system.shows("earshot-update.timer", "ActiveState") == "active"
 
 
 def test_at_the_next_boot_cloud_init_leaves_it_alone(system: System) -> None:
@@ -139,3 +187,46 @@ def test_at_the_next_boot_cloud_init_leaves_it_alone(system: System) -> None:
     assert system.run("cat", "/etc/earshot/release.json") == told
     assert system.run("cat", "/var/lib/cloud/data/instance-id").strip() == "earshot-market-01-1"
     assert system.run("systemctl", "is-active", "earshot-agent.service").strip() == "active"
+
+
+def test_an_update_arrives_and_one_with_another_broker_returns_by_itself(
+    system: System, fleet: Path
+) -> None:
+    changed(fleet, "fleet.yaml", "release: 1\n", "release: 2\n")
+    changed(fleet, "groups/uplink-lte.yaml", "window: 5", "window: 8")
+    released(fleet, system)
+    assert looked(system) == "0"
+    told = status(system)
+    assert (told["state"], told["in_force"]) == ("current", 2)
+
+    changed(fleet, "fleet.yaml", "release: 2\n", "release: 3\n")
+    changed(fleet, "sites/example-city.yaml", "host: 127.0.0.1", "host: mq.exmaple-city.example")
+    released(fleet, system)
+    assert looked(system) == "1"
+    told = status(system)
+    assert (told["state"], told["in_force"], told["about"]) == ("rolled_back", 2, 3)
+    assert "broker" in str(told["reason"])
+
+
+def released(fleet: Path, system: System) -> None:
+    office(fleet, "publish", "--window", "0")
+    carried(fleet, system)
+
+
+def looked(system: System) -> str:
+    """The updater's exit code, started as its timer does."""
+    unit = "earshot-update"
+    system.run("systemctl", "start", "--no-block", unit)
+
+    def over() -> bool:
+        return system.shows(unit, "ActiveState") in ("inactive", "failed")
+
+    wait_for(lambda: not over(), "it begins")
+    wait_for(over, "it is over", 400)
+    return system.shows(unit, "ExecMainStatus")
+
+
+def status(system: System) -> dict[str, object]:
+    told = system.run(AGENT, "config", "status", "--json")
+    found: dict[str, object] = json.loads(told.splitlines()[-1])
+    return found
