@@ -138,15 +138,19 @@ def fleet_check(folder: Path | None, as_json: bool, github: bool) -> None:
 @_CHOSEN
 @_DIR
 @_JSON
-def fleet_list(chosen: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
+@click.option("--ansible", is_flag=True, help="Print what Ansible's inventory scripts print.")
+def fleet_list(chosen: tuple[str, ...], folder: Path | None, as_json: bool, ansible: bool) -> None:
     """List the devices with the layers that make them.
 
     \b
     edge-agent fleet list site=harbour ring=canary
     """
-    from edge_agent.commands.fleet import listing
+    from edge_agent.commands.fleet import inventory, listing
 
-    listing(folder, chosen, as_json=as_json)
+    if ansible:
+        inventory(folder, chosen)
+    else:
+        listing(folder, chosen, as_json=as_json)
 
 
 @fleet.command("show")

@@ -12,7 +12,7 @@ from edge_agent import resources
 from edge_agent.commands.findings import Form, lines
 from edge_agent.commands.office import where as _where
 from edge_agent.errors import ConfigError, EarshotError
-from edge_agent.fleet import differing, folder, provenance, rendering, revision, schemas
+from edge_agent.fleet import differing, folder, hosts, provenance, rendering, revision, schemas
 from edge_agent.fleet.checking import Report, first_error
 from edge_agent.fleet.checking import check as checked
 from edge_agent.fleet.composing import Fleet
@@ -69,6 +69,12 @@ def listing(path: Path | None, chosen: Sequence[str], *, as_json: bool) -> None:
             print(json.dumps({**told, "layers": files}))
         else:
             print(f"{device.name:20} {device.state:8} {device.ring or '-':8} {' '.join(files)}")
+
+
+def inventory(path: Path | None, chosen: Sequence[str]) -> None:
+    """Print the devices as Ansible's inventory."""
+    fleet = _fleet(_where(path))
+    print(hosts.listing(selected(fleet.folder.inventory.devices, chosen)).decode())
 
 
 def show(path: Path | None, name: str, *, as_json: bool) -> None:
