@@ -1,6 +1,7 @@
 """Documents against the code: commands and options."""
 
 import inspect
+import re
 from pathlib import Path
 
 import click
@@ -51,3 +52,10 @@ def test_every_command_has_help_with_an_example(
 ) -> None:
     assert command.help
     assert f"\b\n{program} {name}" in inspect.cleandoc(command.help)
+
+
+def test_the_page_about_security_names_tests_that_are_there() -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    named = set(re.findall(r"`(tests/[^`]+)`", page))
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not list(ROOT.glob(name))] == []
