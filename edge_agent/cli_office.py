@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from edge_agent import cli_publish, cli_update
+from edge_agent import cli_publish, cli_rollout, cli_update
 from edge_agent.cli_flash import broker, flash, identity
 
 _CONFIG = click.option(
@@ -240,5 +240,12 @@ def fleet_schema(name: str) -> None:
     schema(name)
 
 
-for _command in (identity, broker, flash, cli_publish.keys, cli_publish.publish):
+for _command in (
+    identity,
+    broker,
+    flash,
+    cli_publish.keys,
+    cli_publish.publish,
+    cli_rollout.status,
+):
     fleet.add_command(_command)

@@ -41,6 +41,7 @@ from edge_agent.records import (
     LevelReading,
     Message,
     Record,
+    ReleaseState,
     Stamp,
 )
 
@@ -69,6 +70,8 @@ class About(Struct, frozen=True, kw_only=True):
     os: str
     python: str
     started_ns: int
+    release: ReleaseState | None = None
+    """None: the device takes no updates."""
 
 
 class _RuleState(Struct, frozen=True, kw_only=True):
@@ -188,6 +191,7 @@ class Encoder:
             os=about.os,
             python=about.python,
             started=rfc3339(about.started_ns),
+            release=_given(about.release),
         )
         return self._retained("info", payload)
 

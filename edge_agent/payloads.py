@@ -17,6 +17,7 @@ from edge_agent.records import (
     MqttHealth,
     OutboxHealth,
     Phase,
+    ReleaseState,
     SystemHealth,
 )
 
@@ -260,6 +261,8 @@ class InfoPayload(Struct, frozen=True, kw_only=True):
     os: str
     python: str
     started: Time
+    release: ReleaseState | UnsetType = UNSET
+    """Left out on a device that takes no updates."""
 
 
 class HealthPayload(Struct, frozen=True, kw_only=True):

@@ -317,6 +317,22 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     config_sha256: str
 
 
+class ReleaseState(msgspec.Struct, frozen=True, kw_only=True):
+    """Which release of the fleet a device is on, and what became of the latest it was given."""
+
+    number: int
+    """The release that `state` is about; 0 for what the device was set up with by hand."""
+    state: Literal["current", "staged", "refused", "trial", "reverting", "rolled_back", "undecided"]
+    reason: str
+    """Why it was refused or taken back; empty where there is nothing to say."""
+    in_force: int
+    """The release that the agent reads."""
+    previous: int | None
+    """The one before, which could be returned to."""
+    since: str
+    """RFC 3339, UTC, to the second: when the state began, by the device's clock."""
+
+
 class Stamp(msgspec.Struct, frozen=True, kw_only=True):
     """What the clock said when a message was made."""
 

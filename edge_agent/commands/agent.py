@@ -7,7 +7,7 @@ explicit call made here.
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -21,7 +21,16 @@ from edge_agent.messages import About, Encoder, in_order
 from edge_agent.mqtt import MqttOutput, Result
 from edge_agent.notify import Service
 from edge_agent.outbox import Outbox
-from edge_agent.records import Alert, Block, CaptureHealth, EndReason, Event, Record, Stamp
+from edge_agent.records import (
+    Alert,
+    Block,
+    CaptureHealth,
+    EndReason,
+    Event,
+    Record,
+    ReleaseState,
+    Stamp,
+)
 from edge_agent.store import Store
 
 TURN_S = 0.32
@@ -67,6 +76,8 @@ class Agent:
         store: Keeps what was measured and heard; its owner closes it after `run`.
         standing: Faults that hold as long as this agent runs.
         heartbeat: For whoever watches on the device; None: nobody does.
+        release: Asked at each connection and with each health which release this device is on;
+            None: it takes no updates.
     """
 
     def __init__(
@@ -85,6 +96,7 @@ class Agent:
         store: Store | None = None,
         standing: Iterable[str] = (),
         heartbeat: Heartbeat | None = None,
+        release: Callable[[], ReleaseState | None] = lambda: None,
     ) -> None:
         self._sources = dict(sources)
         self._pipelines = dict(pipelines)
@@ -99,6 +111,7 @@ class Agent:
         self._store = store
         self._standing = tuple(standing)
         self._heartbeat = heartbeat or Heartbeat(None)
+        self._release = release
         self._listening = list(sources)
         self._broken: AudioError | None = None
         self._started_ns = clock.monotonic_ns()
@@ -228,8 +241,16 @@ class Agent:
         stamp = self._stamp()
         self._outbox.add([self._encoder.status(stamp)])
         if self._about is not None:
+            self._about = msgspec.structs.replace(self._about, release=self._release())
             self._outbox.add([self._encoder.info(stamp, self._about)])
         self._outbox.add(self._encoder.states(stamp))
+
+    def _tell_release(self) -> None:
+        """The updater is another process: what it decided is looked for."""
+        release = self._release()
+        if self._about is not None and release != self._about.release:
+            self._about = msgspec.structs.replace(self._about, release=release)
+            self._outbox.add([self._encoder.info(self._stamp(), self._about)])
 
     def _report(self) -> None:
         capture = [source.health() for source in self._sources.values()]
@@ -249,6 +270,7 @@ class Agent:
             dropped = sum(health.outbox.dropped.values())
             self._dropping, self._dropped = dropped > self._dropped, dropped
             self._queue([health])
+            self._tell_release()
 
     def _other_faults(self, capture: Iterable[CaptureHealth]) -> list[str]:
         found = [*self._standing, *self._output.faults()]

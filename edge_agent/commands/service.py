@@ -14,7 +14,7 @@ from pathlib import Path
 from msgspec import UNSET
 
 from edge_agent import bundle as bundles
-from edge_agent import calibrationfile, configfile, heartbeat, responsefile
+from edge_agent import calibrationfile, configfile, heartbeat, releasestate, responsefile
 from edge_agent.acoustics.periods import PERIODS_S
 from edge_agent.acoustics.response import Response
 from edge_agent.archive import Archive
@@ -210,4 +210,5 @@ def _agent(
         store=store,
         standing=standing,
         heartbeat=heartbeat.Heartbeat(heartbeat.runtime_folder(os.environ)),
+        release=partial(releasestate.read, loaded.path),
     )

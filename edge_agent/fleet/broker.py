@@ -16,9 +16,11 @@ PLACE: Final = "/etc/mosquitto/earshot"
 """Where the files are on the broker's machine."""
 READERS: Final = {
     "city": ("{root}/#",),
+    "office": ("{root}/+/+/info", "{root}/+/+/health", "{root}/+/+/status"),
+    "rollout": ("{root}/+/+/info", "{root}/+/+/health", "{root}/+/+/status"),
     "panel": ("{root}/+/+/alerts/#", "{root}/+/+/status", "{root}/+/+/health"),
 }
-"""Accounts that listen, and to what."""
+"""Accounts that listen, and to what. Each can be connected once at a time."""
 _MOST_FILES: Final = 65536
 """A connection is a file; the usual limit of a service is 1024."""
 

@@ -72,6 +72,14 @@ def round_log2(value: float) -> int:
     return exponent
 
 
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """What is signed of a device's file."""
+
+    offer: Offer
+    sha256: str
+    """Of the file, and the beginning of its name."""
+
+
 class Repository:
     """A repository on this disk.
 
@@ -194,6 +202,21 @@ class Repository:
                 bins[name] = self._bin(top, name)
             if _is_new(target, bins[name].signed.targets.get(target.path)):
                 found.append(target.path)
+        return found
+
+    def listed(self, paths: Iterable[str]) -> dict[str, Listed]:
+        """What is offered of these now; what nothing is offered of is left out."""
+        top = self._targets()
+        bins: dict[str, Metadata[Targets]] = {}
+        found: dict[str, Listed] = {}
+        for path in paths:
+            name = _succinct(top.signed).get_role_for_target(path)
+            if name not in bins:
+                bins[name] = self._bin(top, name)
+            one = bins[name].signed.targets.get(path)
+            if one is not None:
+                offer = msgspec.convert(one.custom, Offer)
+                found[path] = Listed(offer=offer, sha256=one.hashes["sha256"])
         return found
 
     def refresh(self, online: CryptoSigner, release: CryptoSigner | None) -> None:

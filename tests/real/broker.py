@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 import msgspec
 import pytest
@@ -56,7 +57,7 @@ class Mosquitto:
         self._log = folder / "mosquitto.log"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> "Mosquitto":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

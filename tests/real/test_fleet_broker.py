@@ -1,8 +1,6 @@
 """The broker's files as `fleet broker` writes them, in a real mosquitto, with real certificates."""
 
-import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,62 +11,14 @@ from edge_agent.config import MqttConfig, TlsConfig
 from edge_agent.connection import Accepted, Answered, Connection, Happening, Version
 from edge_agent.records import Message
 from tests.fleets import edge_agent
-from tests.real.broker import Mosquitto, Subscriber, program, wait_for
+from tests.real.broker import Subscriber, program, wait_for
+from tests.real.fleetbroker import Broker
 from tests.sealed import issued, opened, sealed
 
 pytestmark = pytest.mark.real
 
 NOT_AUTHORIZED = 0x87
 VERSIONS: tuple[Version, ...] = ("5", "3.1.1")
-
-
-class Broker(Mosquitto):
-    """As Debian starts it, whose own file includes ours.
-
-    Args:
-        folder: Of its own files.
-        fleet: A fleet with certificates.
-    """
-
-    def __init__(self, folder: Path, fleet: Path) -> None:
-        super().__init__(folder)
-        self.fleet = fleet
-        self.place = folder / "earshot"
-        site = fleet / "sites" / "example-city.yaml"
-        text = site.read_text().replace("mq.example-city.example", "127.0.0.1")
-        site.write_text(text.replace("8883", str(self.port)))
-        done = edge_agent(
-            "fleet", "broker", "--out", str(self.place), "--at", str(self.place), cwd=fleet
-        )
-        assert done.returncode == 0, done.stderr
-        assert "PRIVATE KEY" not in "".join(file.read_text() for file in self.place.iterdir())
-        (self.place / "server.key").write_bytes(opened(fleet, "brokers/127.0.0.1.key"))
-        # /etc/mosquitto/mosquitto.conf of Debian, with other folders.
-        user = "user root\n" if os.geteuid() == 0 else ""
-        included = folder / "conf.d"
-        included.mkdir()
-        shutil.copy(self.place / "earshot.conf", included)
-        self._config.write_text(
-            f"{user}pid_file {folder}/mosquitto.pid\npersistence true\n"
-            f"persistence_location {folder}/\nlog_dest stderr\ninclude_dir {included}\n"
-        )
-
-    def reload(self) -> None:
-        """As `systemctl reload` does it."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "Reloading config" in self.log(), "it reads its files again")
-
-    def pair(self, name: str) -> tuple[Path, Path]:
-        """Somebody's certificate and key, like `devices/market-01`."""
-        key = self.place / f"{name.replace('/', '-')}.key"
-        if not key.exists():
-            key.write_bytes(opened(self.fleet, f"{name}.key"))
-        return self.fleet / "identities" / f"{name}.crt", key
-
-    def tls(self, name: str) -> TlsConfig:
-        certificate, key = self.pair(name)
-        return TlsConfig(ca=str(self.place / "ca.crt"), certificate=str(certificate), key=str(key))
 
 
 @pytest.fixture(scope="module")

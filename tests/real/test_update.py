@@ -19,6 +19,8 @@ import pytest
 from edge_agent import heartbeat
 from edge_agent.clock import SystemClock
 from edge_agent.heartbeat import Beat
+from edge_agent.payloads import InfoPayload
+from edge_agent.records import ReleaseState
 from edge_agent.updating import fetching
 from edge_agent.updating.releases import Releases
 from edge_agent.updating.repository import Repository
@@ -26,7 +28,7 @@ from edge_agent.updating.service import problems
 from edge_agent.updating.state import State
 from edge_agent.updating.trial import Limits, Trial
 from tests.offices import Office, Server, serving
-from tests.real.broker import Mosquitto, free_port, wait_for
+from tests.real.broker import Mosquitto, Subscriber, free_port, subscribed, wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -191,6 +193,28 @@ def test_an_update_arrives_and_one_with_a_wrong_broker_returns_by_itself(
     )
     (tmp_path / "device" / "etc" / "agent.json").write_bytes(seed)
     device.systemd.start()
+    with subscribed(mosquitto, topic="+/+/+/info") as city:
+        _updates(tmp_path, mosquitto, office, device, city, nobody)
+
+
+def told(city: Subscriber) -> list[ReleaseState]:
+    """What each `info` said of the release."""
+    return [
+        one.release
+        for one in city.payloads("info")
+        if isinstance(one, InfoPayload) and isinstance(one.release, ReleaseState)
+    ]
+
+
+def _updates(
+    tmp_path: Path,
+    mosquitto: Mosquitto,
+    office: Office,
+    device: Device,
+    city: Subscriber,
+    nobody: int,
+) -> None:
+    state_dir = tmp_path / "state"
     try:
         wait_for(device.hears, "the agent runs from its seed", 60)
         calibration = state_dir / "calibration.json"
@@ -204,6 +228,10 @@ def test_an_update_arrives_and_one_with_a_wrong_broker_returns_by_itself(
         assert (state.state, state.number, state.good) == ("rolled_back", 2, 1), state
         assert f"the broker 127.0.0.1:{nobody} acknowledged nothing" in state.reason
         wait_for(device.hears, "the agent works as before", 60)
+        # With the next health, if not at the connection already.
+        wait_for(lambda: told(city)[-1].state == "rolled_back", "the office hears of it", 90)
+        last = told(city)[-1]
+        assert (last.number, last.in_force, last.reason) == (2, 1, state.reason)
 
         office.publish(3, site(state_dir, mosquitto.port, 32))
         state = device.update()

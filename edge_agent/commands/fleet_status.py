@@ -1,0 +1,204 @@
+"""`edge-agent fleet status`: what is wanted of each device against what it says of itself."""
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+
+from edge_agent.clock import Clock
+from edge_agent.commands.office import fleet_of, refuse_errors
+from edge_agent.commands.reading import listening
+from edge_agent.errors import UpdateError
+from edge_agent.fleet import identity, reports, standing
+from edge_agent.fleet.composing import Fleet
+from edge_agent.fleet.differing import count
+from edge_agent.fleet.inventory import Device, selected
+from edge_agent.fleet.listening import wait_until_told
+from edge_agent.fleet.rendering import Renderer
+from edge_agent.fleet.reports import Report, Reports
+from edge_agent.fleet.standing import Standing, Wanted
+from edge_agent.release import Release
+
+READER = "office"
+
+
+def status(
+    path: Path | None,
+    repo: Path | None,
+    chosen: Sequence[str],
+    clock: Clock,
+    *,
+    reader: str,
+    wait_s: float,
+    as_json: bool,
+) -> int:
+    """Print where each device stands.
+
+    Args:
+        path: The fleet's folder.
+        repo: Wanted is what is published there; None: what the folder makes of each device now.
+        chosen: Words that choose devices.
+        clock: The office's.
+        reader: Under whose name we listen.
+        wait_s: For what the brokers keep.
+        as_json: A line of JSON for each device.
+
+    Returns:
+        The exit code: 1 where a device does not stand as wanted.
+
+    Raises:
+        EarshotError: The folder has errors, or a broker cannot be reached.
+    """
+    fleet = fleet_of(path)
+    refuse_errors(fleet)
+    devices = selected(fleet.devices, chosen)
+    wanted = rendered(fleet, devices) if repo is None else published(repo, devices, clock)
+    found: Reports = {}
+    sites = {device.name: device.site for device in devices}
+    with listening(fleet, devices, reader, clock) as listeners:
+        wait_until_told(
+            listeners,
+            clock,
+            lambda one: reports.take(found, sites, one),
+            lambda: all(_is_whole(found.get(name)) for name in sites),
+            wait_s,
+        )
+    lines = list(standings(fleet, devices, wanted, found, clock))
+    if as_json:
+        for line in lines:
+            print(json.dumps(msgspec.to_builtins(line), ensure_ascii=False))
+    else:
+        _print(lines)
+        if repo is not None:
+            _warn(repo, clock)
+    return 0 if all(line.fine for line in lines) else 1
+
+
+def rendered(fleet: Fleet, devices: Sequence[Device]) -> dict[str, Wanted]:
+    """What the folder makes of each device now."""
+    renderer = Renderer(fleet, None)
+    return {device.name: _wanted(renderer.release(device)[1]) for device in devices}
+
+
+def published(repo: Path, devices: Sequence[Device], clock: Clock) -> dict[str, Wanted]:
+    """What each device is offered.
+
+    Raises:
+        UpdateError: The repository cannot be read, or the extra is missing.
+    """
+    try:
+        from edge_agent.fleet import published as files
+        from edge_agent.fleet.repository import Repository, utc
+    except ModuleNotFoundError as error:
+        raise UpdateError(
+            f"{error.name} is not installed", hint='Install the extra: pip install "earshot[ota]"'
+        ) from error
+    held = Repository(repo, utc(clock.utc_ns()))
+    found: dict[str, Wanted] = {}
+    for name, one in files.offered(held, [device.name for device in devices]).items():
+        release = files.parcel(repo, name, one.sha256).release
+        found[name] = _wanted(msgspec.json.decode(release, type=Release))
+    return found
+
+
+def standings(
+    fleet: Fleet,
+    devices: Sequence[Device],
+    wanted: dict[str, Wanted],
+    found: Reports,
+    clock: Clock,
+) -> list[Standing]:
+    """A line for each device."""
+    ends = standing.certificate_ends(fleet.folder.path / identity.FOLDER)
+    now_ns = clock.utc_ns()
+    lines: list[Standing] = []
+    for device in devices:
+        report = found.get(device.name, Report())
+        verdict, why = standing.judged(wanted.get(device.name), report, now_ns)
+        end = ends.get(device.name)
+        one = wanted.get(device.name)
+        lines.append(
+            Standing(
+                device=device.name,
+                site=device.site,
+                ring=device.ring,
+                wanted=None if one is None else one.release,
+                reported=None if report.release is None else report.release.in_force,
+                verdict=verdict,
+                why=why,
+                online=report.online,
+                seen_s=None if report.seen_ns is None else (now_ns - report.seen_ns) / 1e9,
+                certificate_days=None if end is None else (end - standing.utc(now_ns)).days,
+                faults=report.faults,
+            )
+        )
+    return lines
+
+
+def _wanted(release: Release) -> Wanted:
+    return Wanted(
+        release=release.release,
+        config_sha256=release.config_sha256,
+        model_sha256=release.model_sha256,
+    )
+
+
+def _is_whole(report: Report | None) -> bool:
+    """All three topics are told of."""
+    return (
+        report is not None
+        and report.info is not None
+        and report.online is not None
+        and report.seen_ns is not None
+    )
+
+
+def _print(lines: Sequence[Standing]) -> None:
+    head = ("DEVICE", "SITE", "WANTED", "RUNS", "SEEN", "CERT", "STANDS")
+    rows = [head, *(_cells(line) for line in lines)]
+    wide = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    for row in rows:
+        print("  ".join(cell.ljust(wide[i]) for i, cell in enumerate(row)).rstrip())
+    counts = standing.tallied(lines)
+    told = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
+    print(f"{count(len(lines))}: {told}")
+
+
+def _cells(line: Standing) -> tuple[str, ...]:
+    said = line.verdict if not line.why else f"{line.verdict}: {line.why}"
+    if line.faults:
+        said = f"{said}; faults: {', '.join(line.faults)}"
+    return (
+        line.device,
+        line.site,
+        "-" if line.wanted is None else str(line.wanted),
+        "-" if line.reported is None else str(line.reported),
+        "-" if line.seen_s is None else _age(line.seen_s),
+        _days(line.certificate_days),
+        said,
+    )
+
+
+def _age(seconds: float) -> str:
+    for limit_s, unit_s, unit in ((180, 1, "s"), (10_800, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit_s:
+            return f"{max(0.0, seconds) / unit_s:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"
+
+
+def _days(days: int | None) -> str:
+    if days is None:
+        return "-"
+    if days < 0:
+        return "ended"
+    return f"{days} d{'!' if days < standing.RENEW_DAYS else ''}"
+
+
+def _warn(repo: Path, clock: Clock) -> None:
+    from edge_agent.fleet.repository import Repository, utc
+
+    for name, left in Repository(repo, utc(clock.utc_ns())).expiring():
+        when = "has expired" if left < timedelta() else f"expires in {left.days} days"
+        print(f"warning: {name} of the repository {when}: edge-agent fleet publish --refresh")

@@ -1,0 +1,153 @@
+"""`fleet status` before a real mosquitto with the fleet's own certificates and access list."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_agent.clock import SystemClock
+from edge_agent.commands.fleet_status import published, rendered
+from edge_agent.fleet.composing import Fleet
+from edge_agent.fleet.standing import Wanted
+from tests.fleets import edge_agent, read
+from tests.real.broker import Subscriber, wait_for
+from tests.real.fleetbroker import Broker
+from tests.sealed import issued, sealed
+from tests.spoken import Voice, release
+
+pytestmark = pytest.mark.real
+
+SITE = "example-city"
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    folder = tmp_path_factory.mktemp("status")
+    readers = ("--reader", "office", "--reader", "rollout")
+    fleet = issued(sealed(folder / "fleet"), "--broker", "127.0.0.1", *readers)
+    with Broker(folder, fleet) as broker:
+        broker.start()
+        yield broker
+
+
+def status(broker: Broker, *arguments: str, code: int = 1) -> str:
+    done = edge_agent("fleet", "status", *arguments, cwd=broker.fleet)
+    assert (done.returncode, done.stderr) == (code, ""), done.stderr
+    return done.stdout
+
+
+def wanted(fleet: Fleet) -> dict[str, Wanted]:
+    return rendered(fleet, fleet.devices)
+
+
+def speak(broker: Broker, device: str, state: str, *, faults: tuple[str, ...] = ()) -> None:
+    one = wanted(read(broker.fleet))[device]
+    voice = Voice(SITE, device, one.model_sha256)
+    now_ns = SystemClock().utc_ns()
+    sha256 = one.config_sha256 if state == "current" else "a" * 64
+    told = release(1, state, "release 1: within 180 s no sound came in", was=0)
+    broker.say(
+        device,
+        [
+            voice.online(now_ns),
+            voice.info(now_ns, sha256, told),
+            voice.health(now_ns, faults),
+        ],
+    )
+
+
+def test_each_device_has_a_line_and_the_exit_code_says_whether_all_is_well(broker: Broker) -> None:
+    speak(broker, "market-01", "current")
+    speak(broker, "market-02", "rolled_back", faults=("disk_low",))
+    told = re.sub(r"\b\d s", "N s", status(broker))
+    assert told.splitlines() == [
+        "DEVICE     SITE          WANTED  RUNS  SEEN  CERT   STANDS",
+        "market-01  example-city  1       1     N s   824 d  as wanted",
+        (
+            "market-02  example-city  1       0     N s   824 d  rolled back: release 1: within 180 s "
+            "no sound came in; faults: disk_low"
+        ),
+        (
+            "depot-01   example-city  1       -     -     824 d  never heard: "
+            "the broker keeps nothing of it"
+        ),
+        "3 devices: 1 as wanted, 1 rolled back, 1 never heard",
+    ]
+    # Nothing is awaited of the one that was heard, and it stands as wanted.
+    status(broker, "market-01", code=0)
+    line = json.loads(status(broker, "--json", "market-02"))
+    assert (line["verdict"], line["wanted"], line["reported"]) == ("rolled back", 1, 0)
+    assert (line["faults"], line["online"]) == (["disk_low"], True)
+    assert 0 <= line["seen_s"] < 60
+
+
+def test_against_what_is_published(broker: Broker, tmp_path: Path) -> None:
+    repo, keys = tmp_path / "repo", tmp_path / "keys"
+    where = ("--keys", str(keys), "--repo", str(repo))
+    for command in (("keys", "init"), ("publish", "market-01")):
+        done = edge_agent("fleet", *command, *where, cwd=broker.fleet)
+        assert done.returncode == 0, done.stderr
+    fleet = read(broker.fleet)
+    told = published(repo, fleet.devices, SystemClock())
+    assert told == {"market-01": wanted(fleet)["market-01"]}
+    speak(broker, "market-01", "current")
+    speak(broker, "market-02", "current")
+    out = status(broker, "--repo", str(repo), "market-*")
+    assert "market-02  example-city  -       1" in out
+    assert "2 devices: 1 as wanted, 1 unwanted" in out
+    # A cent of difference in the folder concerns what will be published, not what is.
+    table = broker.fleet / "fleet.csv"
+    before = table.read_text()
+    table.write_text(before.replace("119.8,2026-10-02,,lamp", "119.8,2026-10-02,99,lamp"))
+    try:
+        status(broker, "--repo", str(repo), "market-01", code=0)
+        assert "drift: config.json or the model was changed by hand" in status(broker, "market-01")
+    finally:
+        table.write_text(before)
+    file = next((repo / "targets" / "devices").glob("*.market-01.json"))
+    file.write_bytes(file.read_bytes().replace(b"hw:", b"xx:"))
+    done = edge_agent("fleet", "status", "--repo", str(repo), cwd=broker.fleet)
+    assert done.returncode == 2
+    assert "was changed since it was published" in done.stderr
+
+
+def test_a_reader_is_let_in_by_its_own_certificate_alone(broker: Broker, tmp_path: Path) -> None:
+    done = edge_agent("fleet", "status", "--reader", "me", cwd=broker.fleet)
+    assert done.returncode == 2
+    assert "edge-agent fleet identity issue --reader me" in done.stderr
+    # A device's certificate is let in, and told nothing.
+    for place in ("identities", "secrets"):
+        own = broker.fleet / place
+        for file in (own / "devices").glob("depot-01.*"):
+            shutil.copy(file, own / "readers" / file.name)
+    told = status(broker, "--reader", "depot-01", "--wait", "2")
+    assert "3 devices: 3 never heard" in told
+
+
+def test_an_office_reads_and_hears_no_levels(broker: Broker) -> None:
+    certificate, key = broker.pair("readers/office")
+    who = ("--cafile", str(broker.place / "ca.crt"), "--cert", str(certificate), "--key", str(key))
+    before = broker.log().count("SUBACK")
+    office = Subscriber(broker.port, "-h", "127.0.0.1", *who)
+    try:
+        wait_for(lambda: broker.log().count("SUBACK") > before, "mosquitto_sub subscribes")
+        speak(broker, "market-01", "current")
+        wait_for(lambda: len(office.messages()) >= 3, "it hears")
+        kinds = {message.topic.rpartition("/")[2] for message in office.messages()}
+        assert kinds <= {"status", "info", "health"}
+    finally:
+        office.end()
+
+
+def test_a_broker_that_is_away_is_told_in_two_lines(broker: Broker) -> None:
+    broker.kill()
+    try:
+        done = edge_agent("fleet", "status", cwd=broker.fleet)
+    finally:
+        broker.start()
+    assert done.returncode == 2
+    assert f"broker 127.0.0.1:{broker.port}: " in done.stderr
+    assert "Traceback" not in done.stderr
