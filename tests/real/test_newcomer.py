@@ -198,6 +198,7 @@ def test_an_update_arrives_and_one_with_another_broker_returns_by_itself(
     assert looked(system) == "0"
     told = status(system)
     assert (told["state"], told["in_force"]) == ("current", 2)
+    wait_for(lambda: heard(system, '"number":2,"state":"current"'), "it says so", 90)
 
     changed(fleet, "fleet.yaml", "release: 2\n", "release: 3\n")
     changed(fleet, "sites/example-city.yaml", "host: 127.0.0.1", "host: mq.exmaple-city.example")
@@ -206,6 +207,8 @@ def test_an_update_arrives_and_one_with_another_broker_returns_by_itself(
     told = status(system)
     assert (told["state"], told["in_force"], told["about"]) == ("rolled_back", 2, 3)
     assert "broker" in str(told["reason"])
+    # At the broker of before, which did nothing for that.
+    wait_for(lambda: heard(system, '"state":"rolled_back"'), "it says why", 90)
 
 
 def released(fleet: Path, system: System) -> None:
