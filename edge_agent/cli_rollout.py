@@ -43,6 +43,12 @@ _CHOSEN = click.argument("chosen", nargs=-1, metavar="[DEVICES]...")
     show_default=True,
     help="Seconds to wait for the broker at most.",
 )
+@click.option(
+    "--prometheus",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Also write the figures for a textfile collector, to a file named like earshot.prom.",
+)
 @_JSON
 def status(
     chosen: tuple[str, ...],
@@ -50,6 +56,7 @@ def status(
     repo: Path | None,
     reader: str,
     wait_s: float,
+    prometheus: Path | None,
     as_json: bool,
 ) -> None:
     """Say of each device what is wanted and what it says of itself, as its broker holds it.
@@ -63,5 +70,14 @@ def status(
     from edge_agent.commands.fleet_status import status as command
 
     sys.exit(
-        command(folder, repo, chosen, SystemClock(), reader=reader, wait_s=wait_s, as_json=as_json)
+        command(
+            folder,
+            repo,
+            chosen,
+            SystemClock(),
+            reader=reader,
+            wait_s=wait_s,
+            as_json=as_json,
+            prometheus=prometheus,
+        )
     )

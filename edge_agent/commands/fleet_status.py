@@ -10,8 +10,8 @@ import msgspec
 from edge_agent.clock import Clock
 from edge_agent.commands.office import fleet_of, refuse_errors
 from edge_agent.commands.reading import listening
-from edge_agent.errors import UpdateError
-from edge_agent.fleet import identity, reports, standing
+from edge_agent.errors import EarshotError, UpdateError
+from edge_agent.fleet import exposition, identity, reports, standing
 from edge_agent.fleet.composing import Fleet
 from edge_agent.fleet.differing import count
 from edge_agent.fleet.inventory import Device, selected
@@ -33,6 +33,7 @@ def status(
     reader: str,
     wait_s: float,
     as_json: bool,
+    prometheus: Path | None = None,
 ) -> int:
     """Print where each device stands.
 
@@ -44,6 +45,7 @@ def status(
         reader: Under whose name we listen.
         wait_s: For what the brokers keep.
         as_json: A line of JSON for each device.
+        prometheus: A file for a collector of metrics, written beside what is printed.
 
     Returns:
         The exit code: 1 where a device does not stand as wanted.
@@ -66,6 +68,8 @@ def status(
             wait_s,
         )
     lines = list(standings(fleet, devices, wanted, found, clock))
+    if prometheus is not None:
+        _expose(prometheus, exposition.text(lines, clock.utc_ns() / 1e9))
     if as_json:
         for line in lines:
             print(json.dumps(msgspec.to_builtins(line), ensure_ascii=False))
@@ -132,6 +136,7 @@ def standings(
                 seen_s=None if report.seen_ns is None else (now_ns - report.seen_ns) / 1e9,
                 certificate_days=None if end is None else (end - standing.utc(now_ns)).days,
                 faults=report.faults,
+                queued=report.queued,
             )
         )
     return lines
@@ -153,6 +158,19 @@ def _is_whole(report: Report | None) -> bool:
         and report.online is not None
         and report.seen_ns is not None
     )
+
+
+def _expose(path: Path, text: str) -> None:
+    """At once: a collector that reads half a file reports half of the devices as gone."""
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise EarshotError(
+            f"{path}: cannot be written: {error.strerror}",
+            hint="Name a file in a folder that you may write to, as the textfile collector's.",
+        ) from error
 
 
 def _print(lines: Sequence[Standing]) -> None:

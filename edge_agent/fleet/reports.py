@@ -37,6 +37,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """None: it was never told."""
     info: InfoPayload | None = None
     faults: tuple[str, ...] = ()
+    queued: int | None = None
+    """Messages that wait on the device."""
     seen_ns: int | None = None
     """UTC of its last sign of life; None: nothing is known that a clock vouches for."""
     ahead_s: float | None = None
@@ -108,7 +110,11 @@ def _after(before: Report, kind: str, heard: Heard) -> Report:
             if not heard.retained and told_ns is not None:
                 ahead_s = (told_ns - heard.at_ns) / 1e9
             return msgspec.structs.replace(
-                before, faults=health.faults, seen_ns=seen_ns, ahead_s=ahead_s
+                before,
+                faults=health.faults,
+                queued=health.outbox.rows,
+                seen_ns=seen_ns,
+                ahead_s=ahead_s,
             )
 
 

@@ -44,6 +44,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     certificate_days: int | None
     """Until the newest certificate that was issued to it ends; None: the folder knows of none."""
     faults: tuple[str, ...]
+    queued: int | None = None
+    """Messages that wait on it for the broker."""
 
     @property
     def fine(self) -> bool:

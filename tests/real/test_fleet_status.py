@@ -76,6 +76,13 @@ def test_each_device_has_a_line_and_the_exit_code_says_whether_all_is_well(broke
         ),
         "3 devices: 1 as wanted, 1 rolled back, 1 never heard",
     ]
+    # The same for Prometheus; a folder that is not there is named.
+    exposed = broker.fleet / "earshot.prom"
+    status(broker, "--prometheus", str(exposed))
+    assert 'earshot_device_rolled_back{device="market-02"' in exposed.read_text()
+    done = edge_agent("fleet", "status", "--prometheus", "/proc/no/file", cwd=broker.fleet)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "/proc/no/file: cannot be written: " in done.stderr
     # Nothing is awaited of the one that was heard, and it stands as wanted.
     status(broker, "market-01", code=0)
     line = json.loads(status(broker, "--json", "market-02"))
