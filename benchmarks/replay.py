@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 
 from benchmarks.common import Conditions, Timing, conditions, dump, interleave, pin
-from edge_agent import messages, resources
+from edge_agent import messages, resources, written
 from edge_agent.bundle import Bundle, load
 from edge_agent.capture.files import RecordingSource
 from edge_agent.classifier import Classifier
@@ -126,7 +126,7 @@ def _stages(path: Path) -> dict[str, Callable[[], object]]:
         for record in records:
             stamp = Stamp(utc_ns=record.made_ns, synced=False, up_ms=0)
             for message in encoder.encode(record, stamp):
-                messages.json_line(message)
+                written.json_line(message)
 
     return {
         "read": lambda: _blocks(path),

@@ -1,24 +1,21 @@
 """The contract on the wire: which record goes to which topic, and what its payload says.
 
-Everything else in the agent speaks of records; this module alone knows how they look outside.
+Everything else in the agent speaks of records; this module and `written` know
+how they look outside.
 docs/mqtt.md is the published form.
 """
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Literal, TypeVar, assert_never
+from typing import Literal, assert_never
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct
 
 from edge_agent import __version__
 from edge_agent.config import AlertConfig, SiteConfig
 from edge_agent.payloads import (
-    PAYLOADS,
     AlertPayload,
-    BandsPayload,
-    CalibrationPayload,
     EventPayload,
     HealthPayload,
     InfoPayload,
@@ -28,7 +25,6 @@ from edge_agent.payloads import (
     ModelRef,
     Payload,
     RuleInfo,
-    SharePayload,
     StatePayload,
     StatusPayload,
 )
@@ -44,8 +40,20 @@ from edge_agent.records import (
     ReleaseState,
     Stamp,
 )
-
-T = TypeVar("T")
+from edge_agent.rulestates import RuleStates
+from edge_agent.written import (
+    bands_payload,
+    calibration_payload,
+    given,
+    level_or_none,
+    period_name,
+    rfc3339,
+    rounded,
+    rounded_or_none,
+    share_payloads,
+    time_or_none,
+    up_ms,
+)
 
 MAX_PAYLOAD_BYTES = 4096
 """For all but `info`; an alert sheds the ids of its events, then its labels, to fit."""
@@ -72,13 +80,6 @@ class About(Struct, frozen=True, kw_only=True):
     started_ns: int
     release: ReleaseState | None = None
     """None: the device takes no updates."""
-
-
-class _RuleState(Struct, frozen=True, kw_only=True):
-    on: bool = False
-    since_ns: int | None = None
-    id: str | None = None
-    microphone: str | None = None
 
 
 class Encoder:
@@ -110,8 +111,7 @@ class Encoder:
         self._model = ModelRef(name=model_name, sha256=model_sha256[:8])
         self._boot = boot
         self._seq = 0
-        self._open: dict[str, set[str]] = {}
-        self._states = {rule: _RuleState() for rule in rules}
+        self._states = RuleStates(rules)
 
     @property
     def seq(self) -> int:
@@ -126,14 +126,14 @@ class Encoder:
             case Event():
                 return [self._event(record, stamp)]
             case Alert():
-                return [self._alert(record, stamp), *self._state_change(record, stamp)]
+                return [self._alert(record, stamp), *self._changed_state(record, stamp)]
             case Health():
                 return [self._health(record, stamp)]
         assert_never(record)
 
     def states(self, stamp: Stamp) -> list[Message]:
         """All rules' states as they are now; sent at each connection."""
-        return [self._state(rule, stamp) for rule in self._states]
+        return [self._state(rule, stamp) for rule in self._states.rules]
 
     def status(self, stamp: Stamp, reason: Literal["stopped"] | None = None) -> Message:
         """`online`, or `offline` for an agent that was stopped."""
@@ -145,7 +145,7 @@ class Encoder:
             boot=self._boot,
             time=rfc3339(stamp.utc_ns),
             time_synced=stamp.synced,
-            up_ms=_up_ms(stamp.synced, stamp),
+            up_ms=up_ms(stamp.synced, stamp),
         )
         return self._retained("status", payload)
 
@@ -168,7 +168,7 @@ class Encoder:
             boot=self._boot,
             time=rfc3339(stamp.utc_ns),
             time_synced=stamp.synced,
-            up_ms=_up_ms(stamp.synced, stamp),
+            up_ms=up_ms(stamp.synced, stamp),
             agent=__version__,
             config_sha256=about.config_sha256,
             model=ModelInfo(name=self._model_name, sha256=self._model_sha256, labels=about.labels),
@@ -182,21 +182,21 @@ class Encoder:
             periods_s=about.periods_s,
             third_octaves=about.third_octaves,
             calibration={
-                microphone.name: _calibration(about.calibrations.get(microphone.name))
+                microphone.name: calibration_payload(about.calibrations.get(microphone.name))
                 for microphone in about.microphones
             },
-            latitude=_given(self._site.latitude),
-            longitude=_given(self._site.longitude),
+            latitude=given(self._site.latitude),
+            longitude=given(self._site.longitude),
             hardware=about.hardware,
             os=about.os,
             python=about.python,
             started=rfc3339(about.started_ns),
-            release=_given(about.release),
+            release=given(about.release),
         )
         return self._retained("info", payload)
 
     def _level(self, record: LevelReading, stamp: Stamp) -> Message:
-        values = {name: _level(value) for name, value in record.values.items()}
+        values = {name: level_or_none(value) for name, value in record.values.items()}
         # A meter that hands out NaN or infinity is wrong, but a device in a street goes on.
         reasons = {name: "not_finite" for name, value in values.items() if value is None}
         reasons |= {name: word for name, word in record.reasons.items() if name in reasons}
@@ -210,33 +210,33 @@ class Encoder:
             microphone=record.microphone,
             time=rfc3339(stamp.utc_ns),
             time_synced=synced,
-            up_ms=_up_ms(synced, stamp),
+            up_ms=up_ms(synced, stamp),
             start=rfc3339(record.start_ns),
             period_s=record.period_s,
-            heard_s=_rounded(record.heard_s, 3),
+            heard_s=rounded(record.heard_s, 3),
             complete=record.heard_s >= COMPLETE_SHARE * record.period_s,
             overload=record.overload,
             under_range=record.under_range,
             bandwidth_hz=(
                 UNSET
                 if record.bandwidth_hz >= PLAIN_BANDWIDTH_HZ
-                else _rounded(record.bandwidth_hz, 1)
+                else rounded(record.bandwidth_hz, 1)
             ),
-            calibration=_calibration(record.calibration),
-            bands=_bands(record),
-            shares=_shares(record),
-            unlabelled=UNSET if record.shares is None else _rounded(record.shares.unlabelled, 2),
-            background=UNSET if record.shares is None else _rounded(record.shares.background, 2),
+            calibration=calibration_payload(record.calibration),
+            bands=bands_payload(record),
+            shares=share_payloads(record),
+            unlabelled=UNSET if record.shares is None else rounded(record.shares.unlabelled, 2),
+            background=UNSET if record.shares is None else rounded(record.shares.background, 2),
             reasons=reasons or UNSET,
         )
         # The attribute of each indicator is its name in lower case.
         payload = msgspec.structs.replace(
             payload, **{name.lower(): value for name, value in values.items()}
         )
-        return self._queued(record.id, "level", f"levels/{_period(record.period_s)}", payload)
+        return self._queued(record.id, "level", f"levels/{period_name(record.period_s)}", payload)
 
     def _event(self, record: Event, stamp: Stamp) -> Message:
-        levels = {name: _level(value) for name, value in record.levels.items()}
+        levels = {name: level_or_none(value) for name, value in record.levels.items()}
         synced = record.synced and stamp.synced
         payload = EventPayload(
             id=record.id,
@@ -247,15 +247,15 @@ class Encoder:
             microphone=record.microphone,
             time=rfc3339(stamp.utc_ns),
             time_synced=synced,
-            up_ms=_up_ms(synced, stamp),
+            up_ms=up_ms(synced, stamp),
             n=record.n,
             phase=record.phase,
             label=record.label,
             start=rfc3339(record.start_ns),
-            end=_time_or_none(record.end_ns),
-            duration_s=_rounded(record.duration_s, 3),
-            score=_rounded(record.score, 2),
-            score_max=_rounded(record.score_max, 2),
+            end=time_or_none(record.end_ns),
+            duration_s=rounded(record.duration_s, 3),
+            score=rounded(record.score, 2),
+            score_max=rounded(record.score_max, 2),
             laeq=levels.get("LAeq", UNSET),
             laeq_dbfs=levels.get("LAeq_dbfs", UNSET),
             lafmax=levels.get("LAFmax", UNSET),
@@ -266,7 +266,7 @@ class Encoder:
         return self._queued(f"{record.id}/{record.n}", "event", "events", payload)
 
     def _alert(self, record: Alert, stamp: Stamp) -> Message:
-        levels = {name: _level(value) for name, value in record.levels.items()}
+        levels = {name: level_or_none(value) for name, value in record.levels.items()}
         synced = record.synced and stamp.synced
         digits = 2 if record.indicator is None else 1
         payload = AlertPayload(
@@ -278,19 +278,19 @@ class Encoder:
             microphone=record.microphone,
             time=rfc3339(stamp.utc_ns),
             time_synced=synced,
-            up_ms=_up_ms(synced, stamp),
+            up_ms=up_ms(synced, stamp),
             n=record.n,
             phase=record.phase,
             rule=record.rule,
             severity=record.severity,
             kind=_rule_kind(record.indicator),
             start=rfc3339(record.start_ns),
-            end=_time_or_none(record.end_ns),
-            duration_s=_rounded(record.duration_s, 3),
+            end=time_or_none(record.end_ns),
+            duration_s=rounded(record.duration_s, 3),
             labels=record.labels,
-            value=_rounded(record.value, digits) if math.isfinite(record.value) else None,
-            limit=_rounded(record.limit, digits),
-            indicator=_given(record.indicator),
+            value=rounded(record.value, digits) if math.isfinite(record.value) else None,
+            limit=rounded(record.limit, digits),
+            indicator=given(record.indicator),
             events=record.events[:8],
             laeq=levels.get("LAeq", UNSET),
             laeq_dbfs=levels.get("LAeq_dbfs", UNSET),
@@ -302,24 +302,12 @@ class Encoder:
             f"{record.id}/{record.n}", "alert", f"alerts/{record.rule}", _fitting(payload)
         )
 
-    def _state_change(self, record: Alert, stamp: Stamp) -> list[Message]:
-        still_open = self._open.setdefault(record.rule, set())
-        before = self._states.get(record.rule, _RuleState()).on
-        if record.phase == "end":
-            still_open.discard(record.id)
-        else:
-            still_open.add(record.id)
-        on = bool(still_open)
-        # An end always says OFF: after a restart the broker may still hold the ON of a crash.
-        if on == before and not (record.phase == "end" and not on):
-            return []
-        self._states[record.rule] = _RuleState(
-            on=on, since_ns=stamp.utc_ns, id=record.id, microphone=record.microphone
-        )
-        return [self._state(record.rule, stamp)]
+    def _changed_state(self, record: Alert, stamp: Stamp) -> list[Message]:
+        changed = self._states.take(record, stamp.utc_ns)
+        return [self._state(record.rule, stamp)] if changed else []
 
     def _state(self, rule: str, stamp: Stamp) -> Message:
-        state = self._states[rule]
+        state = self._states.of(rule)
         payload = StatePayload(
             id=state.id,
             site=self._site.site,
@@ -327,10 +315,10 @@ class Encoder:
             microphone=state.microphone,
             time=rfc3339(stamp.utc_ns),
             time_synced=stamp.synced,
-            up_ms=_up_ms(stamp.synced, stamp),
+            up_ms=up_ms(stamp.synced, stamp),
             rule=rule,
             state="ON" if state.on else "OFF",
-            since=_time_or_none(state.since_ns),
+            since=time_or_none(state.since_ns),
         )
         return self._retained(f"alerts/{rule}/state", payload)
 
@@ -343,9 +331,9 @@ class Encoder:
             time_synced=stamp.synced,
             up_ms=stamp.up_ms,
             faults=record.faults,
-            last_block_s=_rounded_or_none(record.last_block_s, 3),
-            last_inference_s=_rounded_or_none(record.last_inference_s, 3),
-            last_ack_s=_rounded_or_none(record.last_ack_s, 3),
+            last_block_s=rounded_or_none(record.last_block_s, 3),
+            last_inference_s=rounded_or_none(record.last_inference_s, 3),
+            last_ack_s=rounded_or_none(record.last_ack_s, 3),
             capture=record.capture,
             outbox=record.outbox,
             mqtt=record.mqtt,
@@ -383,51 +371,9 @@ class Encoder:
         )
 
 
-class _Line(Struct, frozen=True, kw_only=True):
-    topic: str
-    qos: int
-    retain: bool
-    payload: msgspec.Raw
-
-
-def json_line(message: Message) -> str:
-    """A message as `--json` prints it, without the line's end."""
-    line = _Line(
-        topic=message.topic,
-        qos=message.qos,
-        retain=message.retain,
-        payload=msgspec.Raw(message.payload),
-    )
-    return msgspec.json.encode(line).decode()
-
-
 def in_order(records: Iterable[Record]) -> list[Record]:
     """Records by the instant they were made; at one instant in the order of the topic table."""
     return sorted(records, key=lambda record: (record.made_ns, _rank(record)))
-
-
-def expiry_s(topic: str) -> int | None:
-    """How long a broker keeps a message for a subscriber that is away; None for ever."""
-    name = topic.rpartition("/levels/")[2]
-    return {"1s": 3600, "1m": 86_400, "15m": 604_800, "1h": 604_800}.get(name)
-
-
-def payload_type(topic: str) -> type[Payload]:
-    """The type of what arrives on a topic of ours.
-
-    Raises:
-        ValueError: The topic is none of ours.
-    """
-    parts = topic.split("/")
-    if parts[-1] in ("status", "info", "health"):
-        return PAYLOADS[parts[-1]]
-    if parts[-1] == "events":
-        return EventPayload
-    if "alerts" in parts[-3:-1]:
-        return StatePayload if parts[-3] == "alerts" and parts[-1] == "state" else AlertPayload
-    if "levels" in parts[-2:-1]:
-        return LevelPayload
-    raise ValueError(f"no topic of Earshot: {topic!r}")
 
 
 def _rank(record: Record) -> tuple[int, int]:
@@ -451,87 +397,5 @@ def _fitting(payload: AlertPayload) -> AlertPayload:
     return fitting
 
 
-def _shares(record: LevelReading) -> tuple[SharePayload, ...] | UnsetType:
-    if record.shares is None:
-        return UNSET
-    calibrated = record.calibration is not None
-    told = []
-    for one in record.shares.sources:
-        level, without = _level(one.level), _level(one.laeq_without)
-        told.append(
-            SharePayload(
-                label=one.label,
-                share=_rounded(one.share, 2),
-                level=level if calibrated else UNSET,
-                level_dbfs=UNSET if calibrated else level,
-                min_share=_rounded(one.min_share, 2),
-                max_share=_rounded(one.max_share, 2),
-                laeq_without=without if calibrated else UNSET,
-                laeq_without_dbfs=UNSET if calibrated else without,
-                stationary=one.stationary,
-            )
-        )
-    return tuple(told)
-
-
 def _rule_kind(indicator: str | None) -> Literal["label", "level"]:
     return "label" if indicator is None else "level"
-
-
-def _period(period_s: int) -> str:
-    for unit_s, letter in ((3600, "h"), (60, "m")):
-        if period_s % unit_s == 0:
-            return f"{period_s // unit_s}{letter}"
-    return f"{period_s}s"
-
-
-def _calibration(calibration: Calibration | None) -> CalibrationPayload:
-    if calibration is None:
-        return CalibrationPayload(offset_db=None, date=None, source="none")
-    return CalibrationPayload(
-        offset_db=_rounded(calibration.offset_db, 2),
-        date=calibration.date,
-        source=calibration.source,
-    )
-
-
-def _bands(record: LevelReading) -> BandsPayload | UnsetType:
-    if record.bands is None:
-        return UNSET
-    levels = tuple(map(_level, record.bands.levels))
-    if record.calibration is None:
-        return BandsPayload(hz=record.bands.hz, lzeq_dbfs=levels)
-    return BandsPayload(hz=record.bands.hz, lzeq=levels)
-
-
-def _up_ms(synced: bool, stamp: Stamp) -> int | UnsetType:
-    return UNSET if synced else stamp.up_ms
-
-
-def rfc3339(utc_ns: int) -> str:
-    """UTC to the millisecond, as every message has it."""
-    # The nearest millisecond: a start that arithmetic left a nanosecond early keeps its name.
-    milliseconds = (utc_ns + 500_000) // 1_000_000
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _time_or_none(utc_ns: int | None) -> str | None:
-    return None if utc_ns is None else rfc3339(utc_ns)
-
-
-def _level(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else _rounded(value, 1)
-
-
-def _rounded(value: float, digits: int) -> float:
-    # `+ 0.0` turns -0.0 into 0.0.
-    return round(float(value), digits) + 0.0
-
-
-def _rounded_or_none(value: float | None, digits: int) -> float | None:
-    return None if value is None else _rounded(value, digits)
-
-
-def _given(value: T | None) -> T | UnsetType:
-    return UNSET if value is None else value

@@ -25,8 +25,8 @@ from edge_agent.connection import (
     Unreachable,
     Version,
 )
-from edge_agent.messages import expiry_s
 from edge_agent.records import Message, MqttHealth
+from edge_agent.topics import expiry_s
 
 BACK_OFF_S = 60.0
 REFUSED_BACK_OFF_S = 300.0

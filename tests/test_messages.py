@@ -16,10 +16,7 @@ from edge_agent.health import FAULTS
 from edge_agent.messages import (
     MAX_PAYLOAD_BYTES,
     About,
-    expiry_s,
     in_order,
-    json_line,
-    payload_type,
 )
 from edge_agent.payloads import PAYLOADS, AlertPayload, LevelPayload, MicrophoneInfo, StatePayload
 from edge_agent.records import (
@@ -33,6 +30,8 @@ from edge_agent.records import (
     OutboxHealth,
     SystemHealth,
 )
+from edge_agent.topics import expiry_s, payload_type
+from edge_agent.written import json_line
 from tests.conftest import ROOT
 from tests.sample_records import SHA256, alert, encoder, ended, event, reading, stamp
 

@@ -29,8 +29,8 @@ from edge_agent.connection import (
     Version,
 )
 from edge_agent.errors import ConfigError
-from edge_agent.messages import rfc3339
 from edge_agent.records import Message
+from edge_agent.written import rfc3339
 
 _CONNECT_S = 5.0
 _ANSWER_S = 8.0

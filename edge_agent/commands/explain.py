@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 
 from edge_agent.commands.stretches import Stretch, stretch_line
-from edge_agent.messages import rfc3339
 from edge_agent.reasons import AlertReason, LabelReason, Reason
+from edge_agent.written import rfc3339
 
 NEAR_SCORE = 0.1
 """A score is near from `off` on, or this far below `on` where that is lower."""

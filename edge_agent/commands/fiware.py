@@ -13,8 +13,8 @@ import msgspec
 
 from edge_agent.config import SiteConfig
 from edge_agent.errors import ConfigError
-from edge_agent.messages import rfc3339
 from edge_agent.records import LevelReading
+from edge_agent.written import rfc3339
 
 CONTEXT = "https://raw.githubusercontent.com/smart-data-models/dataModel.Environment/master/context.jsonld"
 # The decibel and the second, in the codes of UN/CEFACT.

@@ -22,9 +22,9 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_agent.errors import BrokerError
-from edge_agent.messages import payload_type
 from edge_agent.payloads import AlertPayload, EventPayload, LevelPayload, StatePayload
 from edge_agent.records import Kind, Message
+from edge_agent.topics import payload_type
 
 HOST = "127.0.0.1"
 

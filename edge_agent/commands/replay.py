@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge_agent import messages
+from edge_agent import messages, written
 from edge_agent.bundle import Bundle
 from edge_agent.bundle import load as load_bundle
 from edge_agent.capture.files import RecordingSource
@@ -71,7 +71,7 @@ def replay(
                 _explain(path, config, pipeline, start_ns, explanation)
                 continue
             for message in _published(path, config, bundle, pipeline, ids, start_ns):
-                line = messages.json_line(message) if as_json else timeline_line(message)
+                line = written.json_line(message) if as_json else timeline_line(message)
                 if line:
                     print(line)
         except AudioError as error:

@@ -14,7 +14,7 @@ from edge_agent.commands.fiware import entities
 from edge_agent.commands.report_data import NAMES, Report, gather, rounded
 from edge_agent.commands.report_page import page
 from edge_agent.errors import ConfigError, StoreError
-from edge_agent.messages import rfc3339
+from edge_agent.written import rfc3339
 
 Format: TypeAlias = Literal["html", "csv", "json", "fiware"]
 _NS = 1_000_000_000

@@ -12,9 +12,9 @@ from rich.text import Text
 from edge_agent.commands.scene import SceneSound
 from edge_agent.commands.timeline import timeline_line
 from edge_agent.commands.verdict import Heard, Verdict
-from edge_agent.messages import json_line
 from edge_agent.payloads import LevelPayload
 from edge_agent.records import Message
+from edge_agent.written import json_line
 
 _BAR = re.compile("▇+")
 _STYLES = {"level": "default", "event": "bold cyan", "alert": "bold red", "state": "default"}

@@ -1,7 +1,7 @@
 """A stretch of reasons as one line for a person."""
 
-from edge_agent.messages import rfc3339
 from edge_agent.reasons import LabelReason, Reason
+from edge_agent.written import rfc3339
 
 
 class Stretch:

@@ -4,9 +4,9 @@ from typing import assert_never
 
 import msgspec
 
-from edge_agent.messages import payload_type
 from edge_agent.payloads import AlertPayload, EventPayload, LevelPayload
 from edge_agent.records import Message
+from edge_agent.topics import payload_type
 
 _BAR_CELLS = 24
 _BAR_FROM_DBFS = -72.0

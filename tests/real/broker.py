@@ -14,9 +14,9 @@ from typing import Self
 import msgspec
 import pytest
 
-from edge_agent.messages import payload_type
 from edge_agent.payloads import Payload
 from edge_agent.records import Message
+from edge_agent.topics import payload_type
 
 APT = "apt-get install mosquitto mosquitto-clients openssl"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge_agent.messages import payload_type
+from edge_agent.topics import payload_type
 
 pytestmark = pytest.mark.real
 
