@@ -7,12 +7,11 @@ mend, told in two lines: what is wrong, and what to do.
 import errno
 import importlib
 import io
-import math
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, date, datetime
+from contextlib import contextmanager
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +21,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import click
 
 from edge_agent import __version__
+from edge_agent.cli_types import Date, Moment, Number, StartTime
 from edge_agent.errors import EarshotError
 
 if TYPE_CHECKING:
@@ -53,80 +53,8 @@ _SEED = click.option(
 )
 
 
-_YEARS = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
-"""What a time of a recording may be: nanoseconds in 64 bits end in 2262."""
 _WEEK_S = 7 * 86400
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class _StartTime(click.ParamType[int]):
-    """An instant with its time zone, as nanoseconds UTC."""
-
-    name = "TIME"
-
-    def convert(
-        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            instant = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no time; write it like 2026-06-01T08:00:00Z", param, ctx)
-        if instant.tzinfo is None:
-            self.fail(f"{value!r} has no time zone; add Z for UTC, or +02:00", param, ctx)
-        if not _YEARS[0] <= instant < _YEARS[1]:
-            self.fail(f"{value!r} is not in the years 1970 to 2199", param, ctx)
-        # timestamp() is a float: exact to the microsecond, which is all that the format holds.
-        return round(instant.timestamp() * 1_000_000) * 1000
-
-
-class _Moment(click.ParamType[date | datetime]):
-    """A local date, or an instant with its time zone."""
-
-    name = "TIME"
-
-    def convert(
-        self, value: str | date, param: click.Parameter | None, ctx: click.Context | None
-    ) -> date | datetime:
-        if isinstance(value, date):
-            return value
-        with suppress(ValueError):
-            return date.fromisoformat(value)
-        try:
-            instant = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(
-                f"{value!r} is no time; write 2026-06-01, or 2026-06-01T08:00:00Z", param, ctx
-            )
-        if instant.tzinfo is None:
-            self.fail(f"{value!r} has no time zone; add Z for UTC, or +02:00", param, ctx)
-        return instant
-
-
-class _Number(click.FloatRange):
-    """A quantity; click's range takes NaN, which is neither below nor above it."""
-
-    def convert(
-        self, value: float, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        number = float(super().convert(value, param, ctx))
-        if math.isnan(number):
-            self.fail(f"{value!r} is no number", param, ctx)
-        return number
-
-
-class _Date(click.ParamType[str]):
-    """A day, as YYYY-MM-DD."""
-
-    name = "DATE"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            day = date.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no date; write it like 2026-06-01", param, ctx)
-        return day.isoformat()
 
 
 @contextmanager
@@ -208,7 +136,7 @@ def run(config_path: Path) -> None:
 @click.option(
     "--start",
     "start_ns",
-    type=_StartTime(),
+    type=StartTime(),
     default="1970-01-01T00:00:00Z",
     show_default=True,
     help="Time of each file's first sample.",
@@ -250,7 +178,7 @@ def replay(
 @cli.command()
 @click.option(
     "--seconds",
-    type=_Number(1, _WEEK_S),
+    type=Number(1, _WEEK_S),
     help="Stop after this much sound; by default the scene is played once.",
 )
 @click.option("--mic", is_flag=True, help="Listen to the microphone instead of the scene.")
@@ -362,8 +290,8 @@ def unseed(root: Path, boot: Path | None, dry_run: bool) -> None:
     help="The folder of store.db, as of a card that was taken out. By default the configured one.",
 )
 @click.option("--microphone", help="Which; needed where there are several.")
-@click.option("--from", "first", type=_Moment(), required=True, help="A local date, or an instant.")
-@click.option("--to", "last", type=_Moment(), required=True, help="The same; a date is included.")
+@click.option("--from", "first", type=Moment(), required=True, help="A local date, or an instant.")
+@click.option("--to", "last", type=Moment(), required=True, help="The same; a date is included.")
 @click.option("--zone", help="Time zone, as Europe/Berlin. By default that of the site.")
 @click.option(
     "--format",
@@ -418,19 +346,19 @@ def devices(as_json: bool) -> None:
 @cli.command()
 @_INSTALLED_CONFIG
 @click.option("--microphone", metavar="NAME", help="Which; may be left out where there is one.")
-@click.option("--level", type=_Number(60, 140), help="dB SPL that the calibrator gives.")
+@click.option("--level", type=Number(60, 140), help="dB SPL that the calibrator gives.")
 @click.option(
     "--frequency",
-    type=_Number(31.5, 16000),
+    type=Number(31.5, 16000),
     default=1000.0,
     show_default=True,
     help="Hz that the calibrator gives.",
 )
-@click.option("--offset", type=_Number(-300, 300), help="dB SPL of a full-scale sine, if known.")
+@click.option("--offset", type=Number(-300, 300), help="dB SPL of a full-scale sine, if known.")
 @click.option(
     "--source", type=click.Choice(["laboratory", "datasheet"]), help="Where --offset is from."
 )
-@click.option("--date", "day", type=_Date(), help="UTC day of the calibration; by default today.")
+@click.option("--date", "day", type=Date(), help="UTC day of the calibration; by default today.")
 @click.option("--operator", help="Who did it.")
 @click.option("--note", help="Anything worth knowing later.")
 @click.option("--force", is_flag=True, help="Take an offset far from the last one; needs --note.")
