@@ -45,8 +45,6 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     figures: Figures
     losses: tuple[float, ...] = ()
     """Mean training loss of each epoch; empty for what does not learn in epochs."""
-    accuracies: tuple[float, ...] = ()
-    """Accuracy on the training rows of each epoch, 0 to 1; empty where it was not kept."""
 
 
 class Mistake(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +134,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     per_class: int | None
     """No more clips of each class and fold than these; None: all."""
+    quick: bool = False
+    """Networks learnt for a moment only, to see that everything runs: no figure means anything."""
     labels: tuple[str, ...]
     sides: tuple[Side, ...]
     """Leak-free first."""
@@ -158,6 +158,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
             parts.append(f"{self.against_rest}-against-rest")
         if self.per_class is not None:
             parts.append(f"{self.per_class}-per-class")
+        if self.quick:
+            parts.append("quick")
         return f"{'.'.join(parts)}.json"
 
 

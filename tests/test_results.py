@@ -53,6 +53,7 @@ def test_a_newer_answer_takes_the_older_ones_place_and_other_questions_stay(tmp_
     changed: list[dict[str, str | int]] = [
         {"seed": 1},
         {"per_class": 4},
+        {"quick": True},
         {"against_rest": "horn"},
         {"preset": "audify"},
         {"task": "esc50"},
