@@ -80,8 +80,7 @@ def train_street(
         model = train.fit(
             lambda: networks.build(name, len(street.LABELS), "sigmoid"),
             "binary_crossentropy",
-            own,
-            mixer.training,
+            train.lessons(mixer.training, own),
             plan,
             seed,
             state,
@@ -137,8 +136,7 @@ def _taught(
             school.network, distil.student(name, labels, "sigmoid", distil.COMPONENTS)
         ),
         distil.lesson_loss(labels, "sigmoid", 1.0, plans.VALUES_WEIGHT),
-        school.frontend,
-        lambda rng, own: mixer.training(rng, own, told=told),
+        lambda rng: mixer.training(rng, school.frontend, told=told),
         plan,
         seed,
         place,
