@@ -311,7 +311,7 @@ def robustness(model: Path, data: Path, seed: int, plots: Path | None, as_json: 
     print(robustness_report.as_json(found) if as_json else robustness_report.as_text(found))
 
 
-for command in (cli_lab.prepare, cli_lab.explore, cli_lab.classical):
+for command in (cli_lab.prepare, cli_lab.explore, cli_lab.compare, cli_lab.preset):
     cli.add_command(command)
 
 
