@@ -1,15 +1,25 @@
 """Runs several models on one question, keeps each result, and gives all of them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
-from model_build import labmodels, results
+from model_build import labexport, labmodels, results
 from model_build.labmodels import Model
 from model_build.laboratory import MEMBERS, Laboratory, Question
 from model_build.presets import PRESETS, Entry
 from model_build.progress import Progress
 from model_build.results import Result
+
+
+class Export(msgspec.Struct, frozen=True, kw_only=True):
+    """Where bundles go."""
+
+    folder: Path
+    """Each into a folder of its own below this."""
+    legacy_python: Path
+    """An interpreter with tflite-runtime 2.14, which every bundle must run in."""
 
 
 def compare(
@@ -18,6 +28,7 @@ def compare(
     *,
     rows: str | None = None,
     members: Sequence[str] = (),
+    export: Export | None = None,
 ) -> list[Result]:
     """Ask models one by one; each result is written when it is there.
 
@@ -26,6 +37,7 @@ def compare(
         names: Of models, the ensemble among them.
         rows: What classical models learn from; None: their default.
         members: Of the ensemble, whether they are asked on their own or not.
+        export: Where bundles go; None: none are made.
 
     Raises:
         BuildError: The task cannot be read, a model's file is missing, or no ensemble can be made
@@ -35,15 +47,16 @@ def compare(
     chosen = (members or MEMBERS) if labmodels.ENSEMBLE in names else ()
     if chosen:
         labmodels.check_members(chosen)
-    return _asked(question, entries, chosen, rows)
+    return _asked(question, entries, chosen, rows, export)
 
 
-def preset(question: Question, name: str) -> list[Result]:
+def preset(question: Question, name: str, *, export: Export | None = None) -> list[Result]:
     """Ask a published system's models under its own protocol and the leak-free one.
 
     Args:
         question: Task, split and label are the preset's own.
         name: A key of `PRESETS`.
+        export: Where bundles go; None: none are made.
     """
     one = PRESETS[name]
     own = msgspec.structs.replace(
@@ -53,11 +66,15 @@ def preset(question: Question, name: str) -> list[Result]:
         flattering=one.flattering,
         preset=name,
     )
-    return _asked(own, one.entries, (), None)
+    return _asked(own, one.entries, (), None, export)
 
 
 def _asked(
-    question: Question, entries: Sequence[Entry], members: Sequence[str], rows: str | None
+    question: Question,
+    entries: Sequence[Entry],
+    members: Sequence[str],
+    rows: str | None,
+    export: Export | None,
 ) -> list[Result]:
     laboratory = Laboratory(question)
     quick = question.quick
@@ -73,7 +90,12 @@ def _asked(
             asked = laboratory.ask(model, told.step)
             done += trials * model.epochs
             told.reach(done)
-            result = msgspec.structs.replace(laboratory.result(asked), published=entry.published)
+            device = None
+            if export is not None:
+                device = labexport.export(laboratory, asked, export.folder, export.legacy_python)
+            result = msgspec.structs.replace(
+                laboratory.result(asked, device), published=entry.published
+            )
             results.keep(result, question.cache)
             found.append(result)
         if joined:

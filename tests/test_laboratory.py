@@ -12,8 +12,8 @@ from click.testing import Result as Done
 from model_build import labmodels, labnetworks, laboratory, results
 from model_build.classical import KINDS
 from model_build.cli import cli
-from model_build.cli_lab import compare as compare_command
-from model_build.cli_lab import preset as preset_command
+from model_build.cli_models import compare as compare_command
+from model_build.cli_models import preset as preset_command
 from model_build.labtraining import Trained, at_once
 from model_build.presets import PRESETS
 from model_build.protocol import Lesson
@@ -68,7 +68,7 @@ def test_the_choices_of_the_commands_are_the_models_and_presets_that_there_are()
 def test_a_table_of_classical_models_a_network_and_their_ensemble(
     data: Path, tmp_path: Path
 ) -> None:
-    words = ["compare", "--data", data, "--cache", tmp_path, "--quick"]
+    words: list[str | Path] = ["compare", "--data", data, "--cache", tmp_path, "--quick"]
     words += ["--model", "svm", "--model", "dnn", "--model", "ensemble"]
     words += ["--member", "dnn", "--member", "forest"]
     lines = run(*words).stdout.splitlines()

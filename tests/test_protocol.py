@@ -72,7 +72,7 @@ def lesson(rows: Samples, classes: Indices) -> Lesson:
 class Watched:
     """A model that says always the same, and remembers what it was shown."""
 
-    losses = (0.5, 0.25)
+    losses: tuple[float, ...] = (0.5, 0.25)
 
     def __init__(self, answer: int) -> None:
         self.answer = answer
@@ -159,7 +159,7 @@ def test_a_clip_is_what_its_rows_say_together(tmp_path: Path) -> None:
     """One row of two is wrong, but less sure of it."""
 
     class Halting:
-        losses = ()
+        losses: tuple[float, ...] = ()
 
         def scores(self, rows: Samples) -> Doubles:
             return rows.astype(np.float64)
