@@ -256,3 +256,22 @@ def test_transfer_learning_on_a_few_clips(
     assert head.device.why_not == (
         "its rows are what a larger network hears, which the agent does not run",
     )
+
+
+def test_two_systems_share_what_they_have_in_common(data: Path, tmp_path: Path) -> None:
+    """The folds of a model are judged once, whatever stands beside them."""
+    forest = labmodels.find("forest")
+    kept = []
+    for share in (0.2, 0.3):
+        question = laboratory.Question(
+            task="urbansound8k",
+            data=data,
+            cache=tmp_path,
+            flattering=laboratory.Flattering(share=share),
+        )
+        asked = laboratory.Laboratory(question).ask(forest)
+        kept.append({path.name: path.stat().st_mtime_ns for path in asked.place.iterdir()})
+    first, second = kept
+    assert set(first) == {"fold-1.npz", "fold-2.npz", "random-clips-20.0%.npz"}
+    assert first.items() < second.items()
+    assert set(second) - set(first) == {"random-clips-30.0%.npz"}
