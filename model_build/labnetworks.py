@@ -86,7 +86,9 @@ def _of_layer(layer: keras.layers.Layer) -> int:
             for weight in layer.weights
             if weight.path.endswith("kernel")
         )
-        return kernels * int(layer.input.shape[1])
+        # With a state to begin with it has two inputs.
+        sequence = layer.input[0] if isinstance(layer.input, list) else layer.input
+        return kernels * int(sequence.shape[1])
     if isinstance(layer, layers.Conv1D | layers.Conv2D | layers.DepthwiseConv2D | layers.Dense):
         positions = 1
         for size in layer.output.shape[1:-1]:
@@ -119,9 +121,23 @@ def _lstm(frames: Tensor) -> Tensor:
 
 
 def _gru(frames: Tensor) -> Tensor:
-    sequence = layers.GRU(64, return_sequences=True, unroll=True, name="gru1")(_steps(frames))
-    last = layers.GRU(64, unroll=True, name="gru2")(sequence)
+    steps = _steps(frames)
+    sequence = layers.GRU(64, return_sequences=True, unroll=True, name="gru1")(
+        steps, initial_state=_start(steps, "gru1")
+    )
+    last = layers.GRU(64, unroll=True, name="gru2")(
+        sequence, initial_state=_start(sequence, "gru2")
+    )
     return layers.Dropout(0.3, name="drop")(last)
+
+
+def _start(sequence: Tensor, name: str) -> Tensor:
+    """A first state from the mean of all steps.
+
+    From a state of zeros the first step is a constant, which the converter leaves in float.
+    """
+    mean = layers.GlobalAveragePooling1D(name=f"{name}_mean")(sequence)
+    return layers.Dense(64, activation="tanh", name=f"{name}_start")(mean)
 
 
 def _cnn1d(hops: Tensor) -> Tensor:

@@ -10,7 +10,16 @@ import pytest
 from edge_agent.bundle import load
 from edge_agent.classifier import Classifier
 from edge_agent.frontend import Patches
-from model_build import labexport, labmodels, labnetworks, results
+from model_build import (
+    devicefit,
+    labconfig,
+    labexport,
+    labmodels,
+    labnetworks,
+    parity,
+    quantise,
+    results,
+)
 from model_build.comparing import Export, compare
 from model_build.labnetworks import Course
 from model_build.laboratory import Laboratory, Question
@@ -95,3 +104,30 @@ def test_a_gate_that_is_not_passed_is_told_and_nothing_is_written(
     assert device.model_bytes is not None
     assert device.bundle is None
     assert not (tmp_path / "bundles").exists()
+
+
+SHAPES = {
+    "device": (120,),
+    "mfcc_means_patches": (40,),
+    "mfcc_patches": (48, 40),
+    "mel_patches": (48, 64),
+}
+FIT = [name for name, network in labnetworks.NETWORKS.items() if network.rows in SHAPES]
+
+
+def test_what_the_device_can_hear_is_what_has_a_shape_here() -> None:
+    """Else a network that it could run would stay untried below."""
+    rows = {network.rows for network in labnetworks.NETWORKS.values()} - {labnetworks.YAMNET}
+    configs = {name: labconfig.load(Path(name)) for name in rows}
+    able = {name for name, config in configs.items() if not devicefit.obstacles(config)}
+    assert able == set(SHAPES)
+
+
+@pytest.mark.parametrize("name", FIT)
+def test_every_network_that_the_device_can_hear_converts_to_int8(name: str) -> None:
+    """With fresh weights: the graph's gates, which look at types and operators."""
+    shape = SHAPES[labnetworks.NETWORKS[name].rows]
+    weights = labnetworks.build(name, shape, 10).get_weights()
+    calibration = np.random.default_rng(0).normal(0, 1, (50, *shape)).astype(np.float32)
+    model = quantise.convert_int8(name, weights, 10, calibration, "laboratory")
+    assert len(model) <= parity.MAX_BYTES
