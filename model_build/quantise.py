@@ -44,6 +44,7 @@ OPERATORS: dict[str, int] = {
     "SOFTMAX": 2,
     "SPLIT": 2,
     "STRIDED_SLICE": 2,
+    "SUB": 2,
     "TANH": 2,
     "TRANSPOSE": 2,
     "UNPACK": 2,
