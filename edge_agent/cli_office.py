@@ -243,5 +243,7 @@ for _command in (
     cli_publish.keys,
     cli_publish.publish,
     cli_rollout.status,
+    cli_rollout.rollout,
+    cli_rollout.simulate,
 ):
     fleet.add_command(_command)

@@ -67,8 +67,8 @@ def test_each_device_has_a_line_and_the_exit_code_says_whether_all_is_well(broke
         "DEVICE     SITE          WANTED  RUNS  SEEN  CERT   STANDS",
         "market-01  example-city  1       1     N s   824 d  as wanted",
         (
-            "market-02  example-city  1       0     N s   824 d  rolled back: release 1: within 180 s "
-            "no sound came in; faults: disk_low"
+            "market-02  example-city  1       0     N s   824 d  rolled back: release 1: within "
+            "180 s no sound came in; faults: disk_low"
         ),
         (
             "depot-01   example-city  1       -     -     824 d  never heard: "
@@ -91,7 +91,8 @@ def test_against_what_is_published(broker: Broker, tmp_path: Path) -> None:
         done = edge_agent("fleet", *command, *where, cwd=broker.fleet)
         assert done.returncode == 0, done.stderr
     fleet = read(broker.fleet)
-    told = published(repo, fleet.devices, SystemClock())
+    told, brokers = published(repo, fleet.devices, SystemClock())
+    assert [(name, one.port) for name, one in brokers] == [("market-01", broker.port)]
     assert told == {"market-01": wanted(fleet)["market-01"]}
     speak(broker, "market-01", "current")
     speak(broker, "market-02", "current")
