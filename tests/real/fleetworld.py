@@ -131,7 +131,7 @@ class World(SimulatedClock):
         self.devices: dict[str, Device] = {}
         self.ears: list[Ear] = []
         self.waits = 0
-        self._broker = broker
+        self.broker = broker
         self._lines: dict[str, Connection] = {}
 
     def wait(self, seconds: float) -> None:
@@ -171,8 +171,8 @@ class World(SimulatedClock):
         if name not in self._lines:
             config = MqttConfig(
                 host="127.0.0.1",
-                port=self._broker.port,
-                tls=self._broker.tls(f"devices/{name}"),
+                port=self.broker.port,
+                tls=self.broker.tls(f"devices/{name}"),
                 window=1000,
                 keepalive_s=3600,
             )

@@ -5,11 +5,15 @@ What a device does with it is real (tests/real/fleetworld.py); hours pass while 
 
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from edge_agent.clock import SystemClock
 from edge_agent.commands import reading, rollout
 from edge_agent.commands.publish import init, publish
 from edge_agent.errors import BrokerError, ConfigError
@@ -17,9 +21,11 @@ from edge_agent.fleet import rollout as kept
 from edge_agent.fleet.rendering import Renderer
 from edge_agent.fleet.repository import Repository
 from tests.fleets import edge_agent, read
+from tests.real.broker import wait_for
 from tests.real.fleetbroker import Broker
 from tests.real.fleetworld import Device, Ear, World
 from tests.sealed import issued, sealed
+from tests.spoken import Voice, release
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -280,3 +286,56 @@ def test_the_options_as_they_are_typed(broker: Broker, tmp_path: Path) -> None:
         done = edge_agent("fleet", "rollout", command, *where, cwd=broker.fleet)
         assert done.returncode == 2
         assert "no rollout was begun" in done.stderr
+
+
+class Process:
+    """`edge-agent fleet rollout run`, as it is typed."""
+
+    def __init__(self, scene: Scene) -> None:
+        command = [sys.executable, "-u", "-m", "edge_agent", "fleet", "rollout", "run"]
+        where = ["--keys", str(scene.keys), "--repo", str(scene.repo), "--dir", str(scene.fleet)]
+        self._log = scene.keys.parent / "run.log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen([*command, *where], stdout=log, stderr=log)
+
+    def told(self, part: str) -> None:
+        wait_for(lambda: part in self._log.read_text(), f"it tells: {part}", 60)
+
+    def end(self, number: signal.Signals) -> str:
+        self.process.send_signal(number)
+        self.process.wait(30)
+        return self._log.read_text()
+
+
+def test_a_process_that_is_killed_goes_on_where_it_was(scene: Scene) -> None:
+    scene.change(2, MIC, (scene.fleet / MIC).read_text() + "outbox: {max_mb: 48}\n")
+    run = Process(scene)
+    run.told("release 2 given to 3 devices of ring canary")
+    run.end(signal.SIGKILL)
+    held = kept.load(scene.fleet, 2)
+    assert held is not None
+    assert set(held.given()) == CANARIES
+
+    run = Process(scene)
+    now_ns = SystemClock().utc_ns()
+    for name in CANARIES:
+        voice = Voice(name.rpartition("-")[0], name)
+        config = held.members[name].config_sha256
+        scene.world.broker.say(name, [voice.info(now_ns, config, release(2)), voice.health(now_ns)])
+    run.told("ring canary: 3 kept")
+    told = run.end(signal.SIGKILL)
+    assert "release 2: for 30 devices" not in told
+    assert "given to" not in told
+
+    held = kept.load(scene.fleet, 2)
+    assert held is not None
+    run = Process(scene)
+    SystemClock().wait(7)
+    told = run.end(signal.SIGINT)
+    assert run.process.returncode == 1
+    assert "given to 3 of 30 devices; 27 saw nothing of it" in told
+    assert "next: `edge-agent fleet rollout run` goes on" in told
+    after = kept.load(scene.fleet, 2)
+    assert after is not None
+    # The hour goes on from when it began.
+    assert after.soak_since_ns == held.soak_since_ns is not None
