@@ -1,6 +1,6 @@
 """The steps of a rollout, in simulated time, before made-up devices of every temper."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 import pytest
@@ -25,7 +25,8 @@ PLAN = Plan(
         "rest": Ring(percent=100),
     }
 )
-Temper = Literal["keeps", "fails", "refuses", "dies", "dead", "idle", "edited"]
+Temper = Literal["keeps", "fails", "refuses", "dies", "dead", "mute", "offline", "idle", "edited"]
+NOT_HEARD = ("dead", "mute", "offline")
 
 
 class Street:
@@ -45,6 +46,11 @@ class Street:
     def _report(self, member: Member, name: str, temper: Temper) -> Report | None:
         if temper == "dead":
             return None
+        if temper == "mute":
+            return report(release(1), OLD, START_NS - 10 * MINUTE_NS)
+        if temper == "offline":
+            last = report(release(1), OLD, self.now_ns)
+            return msgspec.structs.replace(last, online=False)
         given = member.published_ns
         old = self.now_ns - (given or self.now_ns) < 15 * MINUTE_NS
         if temper == "dies" and not old:
@@ -197,6 +203,41 @@ def test_a_process_that_begins_again_holds_nobody_for_silent_before_it_has_liste
     rollout, _ = led(rollout_of(ring_of, site_of), street, hours=0.5)
     after, due = campaign.step(rollout, {}, street.now_ns, 0.0)
     assert (after, due) == (rollout, ())
+    # What the broker kept is as old as the process was away.
+    late_ns = street.now_ns + 60 * MINUTE_NS
+    kept = street.found(rollout)
+    after, due = campaign.step(rollout, kept, late_ns, 89.0)
+    assert (after.state, due) == ("running", ())
+    after, due = campaign.step(rollout, kept, late_ns, 90.0)
+    assert after.state == "stopped"
+    assert "3 of 3 are not heard any more" in after.reason
+
+
+def test_a_first_look_waits_for_those_whose_clocks_say_nothing() -> None:
+    ring_of, site_of = fleet_of(5, 8, 3)
+    rollout = rollout_of(ring_of, site_of)
+    unknown = {name: Report(online=True, info=_INFO) for name in ring_of}
+    assert campaign.step(rollout, unknown, START_NS, 89.0) == (rollout, ())
+    assert campaign.step(rollout, unknown, START_NS, 90.0)[0].state == "stopped"
+
+
+def test_at_a_site_where_one_fell_silent_the_others_wait_for_a_person() -> None:
+    ring_of, site_of = fleet_of(10, 4, 1)
+    tempers: dict[str, Temper] = dict.fromkeys(ring_of, "keeps")
+    plan = msgspec.structs.replace(PLAN, stop_when=StopWhen(silent_percent=50))
+    # One of four at a time.
+    first = min((name for name in ring_of if site_of[name] == "ear-3"), key=_turn)
+    tempers[first] = "dies"
+    street = Street(tempers)
+    rollout, order = led(rollout_of(ring_of, site_of, plan), street)
+    assert rollout.reason == "site ear-3: too many are not heard since they were given it"
+    assert sum(site_of[name] == "ear-3" for name in order) == 1
+    on = msgspec.structs.replace(rollout, state="running", reason="", forgiven=(first,))
+    assert led(on, street)[0].state == "done"
+
+
+def _turn(name: str) -> str:
+    return rings.turn(name, 2)
 
 
 def test_gone_on_with_in_spite_of_a_failure_it_stops_at_the_next() -> None:
@@ -216,7 +257,7 @@ def test_gone_on_with_in_spite_of_a_failure_it_stops_at_the_next() -> None:
     st.integers(1, 12),
     st.integers(1, 4),
     st.integers(1, 100),
-    st.lists(st.sampled_from(["keeps", "fails", "refuses", "dies", "dead", "idle", "edited"])),
+    st.lists(st.sampled_from(get_args(Temper))),
     st.sets(st.integers(0, 2000), max_size=5),
 )
 def test_whatever_devices_do_no_site_is_given_it_at_once_and_nothing_follows_a_stop(
@@ -247,7 +288,7 @@ def test_whatever_devices_do_no_site_is_given_it_at_once_and_nothing_follows_a_s
             allowed = max(1, size * share // 100)
             assert len(under_way) <= allowed
         for name in due:
-            assert chosen[name] != "dead"
+            assert chosen[name] not in NOT_HEARD
             assert before.members[name].published_ns is None
             assert ring_of[name] <= rollout.ring
         if rollout.ring > 0 and before.ring == 0:
@@ -259,7 +300,7 @@ def test_whatever_devices_do_no_site_is_given_it_at_once_and_nothing_follows_a_s
     assert rollout.state != "running"
     if rollout.state == "done":
         left = {name for name, one in rollout.members.items() if one.outcome == "untouched"}
-        assert left == {name for name, temper in chosen.items() if temper == "dead"}
+        assert left == {name for name, temper in chosen.items() if temper in NOT_HEARD}
 
 
 @given(st.integers(0, 10_000))
