@@ -224,9 +224,9 @@ def fleet_render(
 
 
 @fleet.command("schema")
-@click.argument("name", type=click.Choice(["config", "layer", "fleet"]), default="layer")
+@click.argument("name", type=click.Choice(["config", "layer", "fleet", "plan"]), default="layer")
 def fleet_schema(name: str) -> None:
-    """Print the JSON Schema of a layer, of fleet.yaml or of a whole configuration, for editors.
+    """Print the JSON Schema of a layer, of fleet.yaml, of a plan or of a whole configuration.
 
     \b
     edge-agent fleet schema fleet

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from edge_agent import configfile, configtree
+from edge_agent.configtree import Place, Problem, is_null
 from edge_agent.errors import ConfigError
 from edge_agent.settings import Settings
 
@@ -88,15 +89,28 @@ def read(fleet: Path) -> Plan:
             f"{file}: is missing",
             hint="Copy it from the sample that `edge-agent fleet init` makes.",
         )
-    tree = configtree.read(file, configfile.read_bytes(file), f"{FOLDER}/{FILE}")
-    problems = list(tree.problems)
-    if tree.root is not None and not problems:
-        reader = Settings()
-        typed = reader.typed(tree.root, Plan)
-        built = None if typed is None else reader.built(typed, Plan)
-        problems += reader.problems
-        if isinstance(built, Plan) and not problems:
-            return built
+    plan, problems = parsed(fleet)
     if problems:
         raise problems[0].error()
-    raise ConfigError(f"{file}: says nothing", hint="It needs `rings`.")
+    assert plan is not None, "nothing is wrong with it"
+    return plan
+
+
+def parsed(fleet: Path) -> tuple[Plan | None, list[Problem]]:
+    """The plan of a fleet that has one, and what is wrong with it.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    file, name = fleet / FOLDER / FILE, f"{FOLDER}/{FILE}"
+    tree = configtree.read(file, configfile.read_bytes(file), name)
+    problems = list(tree.problems)
+    if problems:
+        return None, problems
+    if tree.root is None or is_null(tree.root):
+        place = Place(name)
+        return None, [Problem(place=place, key="", found="says nothing", hint="It needs `rings`.")]
+    reader = Settings()
+    typed = reader.typed(tree.root, Plan)
+    built = None if typed is None else reader.built(typed, Plan)
+    return built if isinstance(built, Plan) else None, reader.problems
