@@ -17,7 +17,7 @@ pytestmark = pytest.mark.real
 
 
 def simulated(tmp_path: Path, *arguments: str, code: int = 0) -> dict[str, object]:
-    done = edge_agent("fleet", "simulate", *arguments, "--json", cwd=tmp_path)
+    done = edge_agent("fleet", "simulate", *arguments, "--json", cwd=tmp_path, timeout_s=500)
     assert done.returncode == code, done.stdout + done.stderr
     found: dict[str, object] = json.loads(done.stdout)
     return found
