@@ -228,9 +228,9 @@ def fleet_render(
 
 
 @fleet.command("schema")
-@click.argument("name", type=click.Choice(["config", "layer", "fleet"]), default="layer")
+@click.argument("name", type=click.Choice(["config", "layer", "fleet", "plan"]), default="layer")
 def fleet_schema(name: str) -> None:
-    """Print the JSON Schema of a layer, of fleet.yaml or of a whole configuration, for editors.
+    """Print the JSON Schema of a layer, of fleet.yaml, of a plan or of a whole configuration.
 
     \b
     edge-agent fleet schema fleet
@@ -247,5 +247,7 @@ for _command in (
     cli_publish.keys,
     cli_publish.publish,
     cli_rollout.status,
+    cli_rollout.rollout,
+    cli_rollout.simulate,
 ):
     fleet.add_command(_command)

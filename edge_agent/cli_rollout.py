@@ -1,6 +1,7 @@
-"""The options of `edge-agent fleet status`; see `cli` for exit codes.
+"""The options of `edge-agent fleet status`, `rollout` and `simulate`; see `cli` for exit codes.
 
-1 means that a device does not stand as wanted.
+1 means that a device does not stand as wanted, that a rollout was stopped, or that a message
+was lost.
 """
 
 import sys
@@ -13,6 +14,24 @@ _DIR = click.option(
     "folder",
     type=click.Path(path_type=Path),
     help="The fleet's folder. By default the nearest one upwards with a fleet.yaml.",
+)
+_KEYS = click.option(
+    "--keys",
+    "keys_folder",
+    metavar="DIR",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Where release.pem and online.pem lie.",
+)
+_REPO = click.option(
+    "--repo",
+    metavar="DIR",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The repository: static files, to be served as they are.",
+)
+_FORCE = click.option(
+    "--force", is_flag=True, help="Begin although the first ring lacks a board or a microphone."
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, nothing else.")
 _READER_HELP = "Who listens at the broker: edge-agent fleet identity issue --reader NAME."
@@ -81,3 +100,178 @@ def status(
             prometheus=prometheus,
         )
     )
+
+
+@click.group()
+def rollout() -> None:
+    """A release given to few devices first, watched, and stopped where it fails."""
+
+
+@rollout.command("plan")
+@_REPO
+@_FORCE
+@_DIR
+def rollout_plan(repo: Path, force: bool, folder: Path | None) -> None:
+    """Print who would be given the folder's release, in which ring; change nothing.
+
+    \b
+    edge-agent fleet rollout plan --repo /srv/earshot
+    """
+    from edge_agent.clock import SystemClock
+    from edge_agent.commands.rollout import plan
+
+    plan(folder, repo, SystemClock(), force=force)
+
+
+@rollout.command("run")
+@_KEYS
+@_REPO
+@click.option("--reader", metavar="NAME", default="rollout", show_default=True, help=_READER_HELP)
+@click.option("--go-on", is_flag=True, help="Go on in spite of what stopped it.")
+@_FORCE
+@click.option(
+    "--window",
+    type=click.IntRange(0, 86400),
+    default=600,
+    show_default=True,
+    help="Seconds over which devices spread their restarts.",
+)
+@_DIR
+def rollout_run(
+    keys_folder: Path,
+    repo: Path,
+    reader: str,
+    go_on: bool,
+    force: bool,
+    window: int,
+    folder: Path | None,
+) -> None:
+    """Begin the rollout of the folder's release, or go on with it, and lead it to its end.
+
+    It may be ended at any moment and goes on where it was. Exit code 1 where it was stopped.
+
+    \b
+    edge-agent fleet rollout run --keys keys --repo /srv/earshot
+    """
+    from edge_agent.clock import SystemClock
+    from edge_agent.commands.rollout import run
+
+    sys.exit(
+        run(
+            folder,
+            keys_folder,
+            repo,
+            SystemClock(),
+            reader=reader,
+            force=force,
+            go_on=go_on,
+            window_s=window,
+        )
+    )
+
+
+@rollout.command("status")
+@_REPO
+@click.option("--reader", metavar="NAME", default="office", show_default=True, help=_READER_HELP)
+@_DIR
+def rollout_status(repo: Path, reader: str, folder: Path | None) -> None:
+    """Print how the latest rollout stands, by what its devices say now.
+
+    \b
+    edge-agent fleet rollout status --repo /srv/earshot
+    """
+    from edge_agent.clock import SystemClock
+    from edge_agent.commands.rollout import status as command
+
+    sys.exit(command(folder, repo, SystemClock(), reader=reader))
+
+
+@rollout.command("abort")
+@_KEYS
+@_REPO
+@click.option(
+    "--window",
+    type=click.IntRange(0, 86400),
+    default=60,
+    show_default=True,
+    help="Seconds over which devices spread their restarts.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@_DIR
+def rollout_abort(
+    keys_folder: Path, repo: Path, window: int, dry_run: bool, folder: Path | None
+) -> None:
+    """Give the devices of the latest rollout what they had before, under a higher number.
+
+    \b
+    edge-agent fleet rollout abort --keys keys --repo /srv/earshot
+    """
+    from edge_agent.clock import SystemClock
+    from edge_agent.commands.rollout import abort
+
+    abort(folder, keys_folder, repo, SystemClock(), window_s=window, dry_run=dry_run)
+
+
+@click.command("simulate")
+@click.argument("devices", type=click.IntRange(1, 100_000), metavar="N")
+@click.option(
+    "--broker",
+    metavar="HOST:PORT",
+    help="One that lets everybody in. By default a mosquitto of our own, on loopback.",
+)
+@click.option(
+    "--for",
+    "seconds",
+    type=click.FloatRange(1, 86400),
+    default=60.0,
+    show_default=True,
+    help="Seconds.",
+)
+@click.option(
+    "--every",
+    type=click.FloatRange(0.1, 3600),
+    default=1.0,
+    show_default=True,
+    help="Seconds between two level readings of a device.",
+)
+@click.option(
+    "--sirens",
+    type=click.FloatRange(0.1, 86400),
+    default=60.0,
+    show_default=True,
+    help="Seconds between two sirens of a device, on average.",
+)
+@click.option("--storms", type=click.IntRange(0, 100), default=0, help="Cut all lines so often.")
+@click.option("--kills", type=click.IntRange(0, 100), default=0, help="Kill our broker so often.")
+@click.option("--seed", type=click.IntRange(0, 2**63), default=0, show_default=True)
+@_JSON
+def simulate(
+    devices: int,
+    broker: str | None,
+    seconds: float,
+    every: float,
+    sirens: float,
+    storms: int,
+    kills: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Play N devices before a broker, and hold what arrives against what was sent, by id.
+
+    \b
+    edge-agent fleet simulate 1000 --storms 1 --kills 1
+    """
+    from edge_agent.clock import SystemClock
+    from edge_agent.commands.simulate import simulate as command
+    from edge_agent.fleet.simulate import Wishes
+
+    wishes = Wishes(
+        devices=devices,
+        seconds=seconds,
+        every_s=every,
+        sirens_s=sirens,
+        storms=storms,
+        kills=kills,
+        seed=seed,
+    )
+    sys.exit(command(wishes, broker, SystemClock(), as_json=as_json))

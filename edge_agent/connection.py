@@ -128,6 +128,14 @@ class Connection:
         """Connect, which may take seconds, on a thread that ends with it."""
         self._thread.start()
 
+    def _drive(self) -> None:
+        """Let paho do its work from now on: on a thread of its own."""
+        self._client.loop_start()
+
+    def _halt(self) -> None:
+        """The end of that."""
+        self._client.loop_stop()
+
     def publish(self, message: Message, *, retain: bool, expiry_s: int | None) -> int:
         """Hand over a message; returns the number that its answer will carry."""
         properties = None
@@ -144,7 +152,7 @@ class Connection:
         """Take leave; the broker forgets the will."""
         link = self._client.socket()
         self._client.disconnect()
-        self._client.loop_stop()
+        self._halt()
         self._release(link)
 
     def drop(self) -> None:
@@ -163,7 +171,7 @@ class Connection:
             # first turn it into a plain one, under the hands of paho's thread that may be sending.
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(link, socket.SHUT_RDWR)
-        self._client.loop_stop()
+        self._halt()
         self._release(link)
 
     def _release(self, link: object) -> None:
@@ -182,7 +190,7 @@ class Connection:
         except (BrokerError, OSError, ValueError) as error:
             self._append(Unreachable(error=_in_words(error)))
         else:
-            self._client.loop_start()
+            self._drive()
         with self._ending:
             self._connecting = False
             dropped = self._dropped

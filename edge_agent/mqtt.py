@@ -9,7 +9,8 @@ after each publish would otherwise be met once a second for ever.
 import logging
 import random
 import threading
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -60,6 +61,12 @@ _RATE_TOO_HIGH = 0x96
 _log = logging.getLogger(__name__)
 
 
+Connects: TypeAlias = Callable[
+    [MqttConfig, str, Message | None, Version, Callable[[], None]], Connection
+]
+"""As `Connection` itself does it."""
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a row: delivered, to be sent again, refused, or never to be sent."""
 
@@ -88,6 +95,7 @@ class MqttOutput:
         clock: For back-off and time-outs.
         rng: Spreads the back-off and the start of a drain.
         backlog_wait_s: The drain begins after a random share of this.
+        connects: Makes a connection; None: with threads of its own.
     """
 
     name = "mqtt"
@@ -101,6 +109,7 @@ class MqttOutput:
         rng: random.Random,
         *,
         backlog_wait_s: float = BACKLOG_WAIT_S,
+        connects: Connects | None = None,
     ) -> None:
         self._config = config
         self._client_id = client_id
@@ -108,6 +117,7 @@ class MqttOutput:
         self._clock = clock
         self._rng = rng
         self._backlog_wait_s = backlog_wait_s
+        self._connects_by = connects
         self._wake = threading.Event()
         self._version: Version = "3.1.1" if config.version == "3.1.1" else "5"
         self._connection: Connection | None = None
@@ -278,7 +288,8 @@ class MqttOutput:
         return now_ns - oldest_ns > self._config.ack_timeout_s * 1e9
 
     def _connect(self) -> None:
-        self._connection = Connection(
+        make = self._connects_by or Connection
+        self._connection = make(
             self._config, self._client_id, self._will, self._version, self._wake.set
         )
         self._connection.start()

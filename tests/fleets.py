@@ -53,7 +53,9 @@ def found(path: Path) -> list[str]:
     return list(lines(report(path).findings, "text"))
 
 
-def edge_agent(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def edge_agent(
+    *arguments: str, cwd: Path, timeout_s: float = 120
+) -> subprocess.CompletedProcess[str]:
     """The command, in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "edge_agent", *arguments],
@@ -61,7 +63,7 @@ def edge_agent(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=timeout_s,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(cwd)},
     )
 

@@ -102,6 +102,11 @@ def test_a_clock_that_nobody_vouches_for_makes_no_age() -> None:
     assert live["ear-1"].seen_ns == NOW_NS
 
 
+def test_a_word_from_the_future_makes_no_age_either() -> None:
+    assert report(SHA256, release(42), -121).seen_ns is None
+    assert report(SHA256, release(42), -119).seen_ns is not None
+
+
 def test_what_the_broker_keeps_makes_nobody_older_again() -> None:
     found: Reports = {}
     reports.take(found, SITES, heard(VOICE.health(NOW_NS), retained=False))

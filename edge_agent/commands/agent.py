@@ -14,11 +14,12 @@ import msgspec
 
 from edge_agent.capture.open import Source
 from edge_agent.clock import Clock
+from edge_agent.delivery import Delivery
 from edge_agent.errors import AudioError
 from edge_agent.health import Monitor, names_microphone, worst_first
 from edge_agent.heartbeat import Heartbeat
 from edge_agent.messages import About, Encoder, in_order
-from edge_agent.mqtt import MqttOutput, Result
+from edge_agent.mqtt import MqttOutput
 from edge_agent.notify import Service
 from edge_agent.outbox import Outbox
 from edge_agent.records import (
@@ -112,6 +113,7 @@ class Agent:
         self._standing = tuple(standing)
         self._heartbeat = heartbeat or Heartbeat(None)
         self._release = release
+        self._delivery = Delivery(outbox, output, self._introduce, monitor.acknowledged)
         self._listening = list(sources)
         self._broken: AudioError | None = None
         self._started_ns = clock.monotonic_ns()
@@ -202,7 +204,7 @@ class Agent:
         now_ns = self._clock.monotonic_ns()
         keeps_house = now_ns - self._kept_house_ns >= HOUSEKEEPING_S * 1e9
         if keeps_house or not self._output.at_rest() or not self._outbox.empty():
-            self._deliver()
+            self._delivery.turn()
         if keeps_house:
             self._kept_house_ns = now_ns
             self._outbox.turn()
@@ -212,30 +214,6 @@ class Agent:
             self._end_what_was_left_open()
             self._report()
         self._service.turned()
-
-    def _deliver(self) -> None:
-        self._output.turn()
-        for result in self._output.results():
-            self._settle(result)
-        if self._output.take_newly_connected():
-            self._introduce()
-        room, backlog_room = self._output.room(), self._output.backlog_room()
-        for row in self._outbox.take(room, backlog_room, self._output.blocked()):
-            self._output.send(row.key, row.message, backlog=row.backlog)
-
-    def _settle(self, result: Result) -> None:
-        match result.outcome:
-            case "done":
-                self._outbox.acknowledge(result.key)
-                self._monitor.acknowledged()
-            case "keep":
-                self._outbox.give_back(result.key)
-            case "strike":
-                if self._outbox.strike(result.key):
-                    _log.warning("a message was set aside: %s", self._output.health().last_error)
-            case "set_aside":
-                self._outbox.set_aside(result.key)
-                _log.warning("a message was set aside: %s", self._output.health().last_error)
 
     def _introduce(self) -> None:
         stamp = self._stamp()

@@ -10,6 +10,7 @@ import msgspec
 from edge_agent.clock import Clock
 from edge_agent.commands.office import fleet_of, refuse_errors
 from edge_agent.commands.reading import listening
+from edge_agent.config import MqttConfig
 from edge_agent.errors import EarshotError, UpdateError
 from edge_agent.fleet import exposition, identity, reports, standing
 from edge_agent.fleet.composing import Fleet
@@ -56,10 +57,14 @@ def status(
     fleet = fleet_of(path)
     refuse_errors(fleet)
     devices = selected(fleet.devices, chosen)
-    wanted = rendered(fleet, devices) if repo is None else published(repo, devices, clock)
+    also: list[tuple[str, MqttConfig]] = []
+    if repo is None:
+        wanted = rendered(fleet, devices)
+    else:
+        wanted, also = published(repo, devices, clock)
     found: Reports = {}
     sites = {device.name: device.site for device in devices}
-    with listening(fleet, devices, reader, clock) as listeners:
+    with listening(fleet, devices, reader, clock, also) as listeners:
         wait_until_told(
             listeners,
             clock,
@@ -86,8 +91,10 @@ def rendered(fleet: Fleet, devices: Sequence[Device]) -> dict[str, Wanted]:
     return {device.name: _wanted(renderer.release(device)[1]) for device in devices}
 
 
-def published(repo: Path, devices: Sequence[Device], clock: Clock) -> dict[str, Wanted]:
-    """What each device is offered.
+def published(
+    repo: Path, devices: Sequence[Device], clock: Clock
+) -> tuple[dict[str, Wanted], list[tuple[str, MqttConfig]]]:
+    """What each device is offered, and where it talks with that.
 
     Raises:
         UpdateError: The repository cannot be read, or the extra is missing.
@@ -101,10 +108,12 @@ def published(repo: Path, devices: Sequence[Device], clock: Clock) -> dict[str, 
         ) from error
     held = Repository(repo, utc(clock.utc_ns()))
     found: dict[str, Wanted] = {}
+    brokers: list[tuple[str, MqttConfig]] = []
     for name, one in files.offered(held, [device.name for device in devices]).items():
-        release = files.parcel(repo, name, one.sha256).release
-        found[name] = _wanted(msgspec.json.decode(release, type=Release))
-    return found
+        parcel = files.parcel(repo, name, one.sha256)
+        found[name] = _wanted(msgspec.json.decode(parcel.release, type=Release))
+        brokers.append((name, files.broker_of(parcel)))
+    return found, brokers
 
 
 def standings(

@@ -1,10 +1,11 @@
 """Ears at all brokers of a fleet, as a reader of its own identity."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from edge_agent.clock import Clock
 from edge_agent.commands.office import config_of
+from edge_agent.config import MqttConfig
 from edge_agent.fleet import broker as brokers
 from edge_agent.fleet.composing import Fleet
 from edge_agent.fleet.identity import Authority, Subject
@@ -15,7 +16,11 @@ from edge_agent.fleet.secrets import Secrets
 
 @contextmanager
 def listening(
-    fleet: Fleet, devices: Sequence[Device], name: str, clock: Clock
+    fleet: Fleet,
+    devices: Sequence[Device],
+    name: str,
+    clock: Clock,
+    also: Iterable[tuple[str, MqttConfig]] = (),
 ) -> Iterator[list[Listener]]:
     """Listen where devices talk, for as long as the context lasts.
 
@@ -24,12 +29,14 @@ def listening(
         devices: Whose brokers.
         name: Of the reader; its certificate is shown where devices show theirs.
         clock: Stamps what comes in.
+        also: Where devices still talk, by what was published for them before.
 
     Raises:
         ConfigError: The reader has no certificate.
         BrokerError: A broker cannot be reached.
     """
     configs = [(device.name, config_of(fleet, device).mqtt) for device in devices]
+    configs += also
     reader: Reader | None = None
     with ExitStack() as stack:
         listeners: list[Listener] = []

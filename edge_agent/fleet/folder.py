@@ -15,7 +15,7 @@ from edge_agent import configfile, configtree
 from edge_agent.config import Config
 from edge_agent.configtree import Branch, Place, Problem, is_null
 from edge_agent.errors import ConfigError
-from edge_agent.fleet import inventory
+from edge_agent.fleet import inventory, rolloutplan
 from edge_agent.fleet.inventory import Inventory
 from edge_agent.settings import Settings
 
@@ -242,6 +242,8 @@ def read(path: Path) -> Folder:
         for file in sorted((path / kind).glob("*")):
             if _is_layer(path, file, problems):
                 layers[kind, file.stem] = _layer(path, kind, file.stem, file)
+    if (path / rolloutplan.FOLDER / rolloutplan.FILE).is_file():
+        problems += rolloutplan.parsed(path)[1]
     data = configfile.read_bytes(path / inventory.FILE)
     return Folder(
         path=path,

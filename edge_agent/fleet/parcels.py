@@ -54,7 +54,7 @@ def targets(
         yield Target(
             path=f"devices/{device.name}.json",
             data=msgspec.json.encode(parcel),
-            offer=Offer(release=release.release, content=_content(release), window_s=window_s),
+            offer=Offer(release=release.release, content=content(release), window_s=window_s),
         )
 
 
@@ -72,7 +72,7 @@ def pack(folder: Path) -> bytes:
     return packed.getvalue()
 
 
-def _content(release: Release) -> str:
+def content(release: Release) -> str:
     """Of what would change on the device; the number and the commit would not."""
     of = msgspec.structs.replace(release, release=0, source=None, agent="")
     return hashlib.sha256(msgspec.json.encode(of)).hexdigest()[:32]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge_agent.config import MqttConfig
 from edge_agent.errors import UpdateError
 from edge_agent.fleet.repository import Listed, Repository
 from edge_agent.release import Parcel
@@ -19,6 +20,15 @@ def offered(held: Repository, devices: Iterable[str]) -> dict[str, Listed]:
     """
     found = held.listed(path(device) for device in devices)
     return {name.removeprefix("devices/").removesuffix(".json"): one for name, one in found.items()}
+
+
+class _Settings(msgspec.Struct, frozen=True):
+    mqtt: MqttConfig = MqttConfig()
+
+
+def broker_of(found: Parcel) -> MqttConfig:
+    """Where a device with this parcel talks."""
+    return msgspec.json.decode(found.config, type=_Settings).mqtt
 
 
 def path(device: str) -> str:

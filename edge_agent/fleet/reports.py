@@ -90,6 +90,7 @@ def clock_off_s(reports: Reports) -> float | None:
 
 
 _FEW: Final = 3
+_AHEAD_S: Final = 120.0
 
 
 def _after(before: Report, kind: str, heard: Heard) -> Report:
@@ -104,6 +105,9 @@ def _after(before: Report, kind: str, heard: Heard) -> Report:
             health = msgspec.json.decode(heard.payload, type=HealthPayload)
             told_ns = _utc_ns(health.time) if health.time_synced else None
             seen_ns = told_ns if heard.retained else heard.at_ns
+            if seen_ns is not None and seen_ns > heard.at_ns + _AHEAD_S * 1e9:
+                # One of the two clocks is wrong, and then an age says nothing.
+                seen_ns = None
             if before.seen_ns is not None:
                 seen_ns = max(before.seen_ns, seen_ns or 0)
             ahead_s = before.ahead_s

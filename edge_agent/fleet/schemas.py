@@ -12,6 +12,7 @@ import msgspec
 
 from edge_agent.config import Config
 from edge_agent.fleet.folder import FleetFile, Notes
+from edge_agent.fleet.rolloutplan import Plan
 
 Schema: TypeAlias = dict[str, object]
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -30,6 +31,11 @@ def config_schema() -> Schema:
 def fleet_schema() -> Schema:
     """Of `fleet.yaml`."""
     return _whole(FleetFile)
+
+
+def plan_schema() -> Schema:
+    """Of `rollouts/plan.yaml`."""
+    return _whole(Plan)
 
 
 def layer_schema() -> Schema:
@@ -56,6 +62,7 @@ SCHEMAS: Final[dict[str, Callable[[], Schema]]] = {
     "config": config_schema,
     "layer": layer_schema,
     "fleet": fleet_schema,
+    "plan": plan_schema,
 }
 
 

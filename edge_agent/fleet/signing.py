@@ -12,7 +12,8 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from securesystemslib.signer import CryptoSigner, Key
+from securesystemslib.signer import CryptoSigner as CryptoSigner
+from securesystemslib.signer import Key
 
 from edge_agent.errors import UpdateError
 

@@ -16,6 +16,9 @@ _PACKAGES: Final = {
     "age": "age",
     "mcopy": "mtools",
     "mdir": "mtools",
+    "mosquitto": "mosquitto",
+    "mosquitto_pub": "mosquitto-clients",
+    "mosquitto_sub": "mosquitto-clients",
     "openssl": "openssl",
     "sfdisk": "fdisk",
 }

@@ -25,9 +25,9 @@ class Broker(Mosquitto):
         super().__init__(folder)
         self.fleet = fleet
         self.place = folder / "earshot"
-        site = fleet / "sites" / "example-city.yaml"
-        text = site.read_text().replace("mq.example-city.example", "127.0.0.1")
-        site.write_text(text.replace("8883", str(self.port)))
+        for site in (fleet / "sites").glob("*.yaml"):
+            text = site.read_text().replace("mq.example-city.example", "127.0.0.1")
+            site.write_text(text.replace("8883", str(self.port)))
         done = edge_agent(
             "fleet", "broker", "--out", str(self.place), "--at", str(self.place), cwd=fleet
         )

@@ -98,7 +98,8 @@ def test_against_what_is_published(broker: Broker, tmp_path: Path) -> None:
         done = edge_agent("fleet", *command, *where, cwd=broker.fleet)
         assert done.returncode == 0, done.stderr
     fleet = read(broker.fleet)
-    told = published(repo, fleet.devices, SystemClock())
+    told, brokers = published(repo, fleet.devices, SystemClock())
+    assert [(name, one.port) for name, one in brokers] == [("market-01", broker.port)]
     assert told == {"market-01": wanted(fleet)["market-01"]}
     speak(broker, "market-01", "current")
     speak(broker, "market-02", "current")
