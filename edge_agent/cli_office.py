@@ -247,6 +247,7 @@ for _command in (
     cli_publish.keys,
     cli_publish.publish,
     cli_rollout.status,
+    cli_rollout.calibrations,
     cli_rollout.rollout,
     cli_rollout.simulate,
 ):

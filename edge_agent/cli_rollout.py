@@ -1,4 +1,4 @@
-"""The options of `edge-agent fleet status`, `rollout` and `simulate`; see `cli` for exit codes.
+"""The options of `fleet status`, `calibrations`, `rollout` and `simulate`; see `cli` for exit codes.
 
 1 means that a device does not stand as wanted, that a rollout was stopped, or that a message
 was lost.
@@ -100,6 +100,32 @@ def status(
             prometheus=prometheus,
         )
     )
+
+
+@click.command("calibrations")
+@_CHOSEN
+@_DIR
+@click.option("--reader", metavar="NAME", default="office", show_default=True, help=_READER_HELP)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0.1, 600),
+    default=10.0,
+    show_default=True,
+    help="Seconds to wait for the broker at most.",
+)
+def calibrations(chosen: tuple[str, ...], folder: Path | None, reader: str, wait_s: float) -> None:
+    """Print a CSV of what each microphone's decibels rest on, as its device says.
+
+    Exit code 1 where a device was not heard, or a microphone has no calibration.
+
+    \b
+    edge-agent fleet calibrations site=harbour > calibrations.csv
+    """
+    from edge_agent.clock import SystemClock
+    from edge_agent.commands.calibrations import calibrations as command
+
+    sys.exit(command(folder, chosen, SystemClock(), reader=reader, wait_s=wait_s))
 
 
 @click.group()

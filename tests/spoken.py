@@ -2,7 +2,9 @@
 
 from edge_agent.config import SiteConfig
 from edge_agent.messages import About, Encoder
+from edge_agent.payloads import MicrophoneInfo
 from edge_agent.records import (
+    Calibration,
     ClockHealth,
     Health,
     Message,
@@ -32,16 +34,25 @@ class Voice:
     def online(self, utc_ns: int) -> Message:
         return self.encoder.status(_stamp(utc_ns))
 
-    def info(self, utc_ns: int, config_sha256: str, release: ReleaseState | None) -> Message:
+    def info(
+        self,
+        utc_ns: int,
+        config_sha256: str,
+        release: ReleaseState | None,
+        calibrations: dict[str, Calibration | None] | None = None,
+    ) -> Message:
+        known = calibrations or {}
         about = About(
             config_sha256=config_sha256,
             labels=("siren",),
-            microphones=(),
+            microphones=tuple(
+                MicrophoneInfo(name=name, device="default", rate=48000) for name in known
+            ),
             indicators=("LAeq",),
             slow_indicators=(),
             periods_s=(1,),
             third_octaves=False,
-            calibrations={},
+            calibrations={name: one for name, one in known.items() if one is not None},
             hardware="board",
             os="Linux",
             python="3.11",

@@ -12,6 +12,7 @@ from edge_agent.clock import SystemClock
 from edge_agent.commands.fleet_status import published, rendered
 from edge_agent.fleet.composing import Fleet
 from edge_agent.fleet.standing import Wanted
+from edge_agent.records import Calibration
 from tests.fleets import edge_agent, read
 from tests.real.broker import Subscriber, wait_for
 from tests.real.fleetbroker import Broker
@@ -120,6 +121,25 @@ def test_against_what_is_published(broker: Broker, tmp_path: Path) -> None:
     done = edge_agent("fleet", "status", "--repo", str(repo), cwd=broker.fleet)
     assert done.returncode == 2
     assert "was changed since it was published" in done.stderr
+
+
+def test_calibrations_are_a_table_beside_the_laboratorys_values(broker: Broker) -> None:
+    now_ns = SystemClock().utc_ns()
+    for device, known in (
+        ("market-01", Calibration(offset_db=119.62, date="2026-11-02", source="calibrator")),
+        ("market-02", None),
+    ):
+        voice = Voice(SITE, device)
+        broker.say(device, [voice.info(now_ns, "a" * 64, None, {"mic": known})])
+    done = edge_agent("fleet", "calibrations", cwd=broker.fleet)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.splitlines() == [
+        "device,site,microphone,source,offset_db,date,lab_offset_db,lab_date,from_lab_db",
+        "market-01,example-city,mic,calibrator,119.62,2026-11-02,119.8,2026-10-02,-0.18",
+        "market-02,example-city,mic,none,,,124.1,2026-10-02,",
+        "depot-01,example-city,,never heard,,,,,",
+    ]
+    assert edge_agent("fleet", "calibrations", "market-01", cwd=broker.fleet).returncode == 0
 
 
 def test_a_reader_is_let_in_by_its_own_certificate_alone(broker: Broker, tmp_path: Path) -> None:
