@@ -1,7 +1,7 @@
-"""The options of `fleet status`, `calibrations`, `rollout` and `simulate`; see `cli` for exit codes.
+"""The options of what watches a fleet: `fleet status`, `calibrations`, `rollout`, `simulate`.
 
-1 means that a device does not stand as wanted, that a rollout was stopped, or that a message
-was lost.
+See `cli` for exit codes. 1 means that a device does not stand as wanted or was not heard, that a
+rollout was stopped, or that a message was lost.
 """
 
 import sys

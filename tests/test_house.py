@@ -134,3 +134,11 @@ def test_the_wheel_carries_the_model_every_configuration_and_the_units() -> None
     for folder in ("models/street", "firmware_configs", "systemd"):
         shipped = {path.name for path in (ROOT / folder).iterdir()}
         assert {path.name for path in (site / folder).iterdir()} == shipped
+
+
+def test_the_faults_that_the_arm_leg_must_catch_can_still_be_made() -> None:
+    script = (ROOT / "scripts" / "arm64" / "faults").read_text()
+    changes = re.findall(r"^  change (\S+) '([^']+)' '[^']+'$", script, re.MULTILINE)
+    assert len(changes) == 2
+    for path, line in changes:
+        assert (ROOT / path).read_text().count(line) == 1, path
