@@ -71,7 +71,6 @@ def calibrations(
 def _rows(device: Device, report: Report) -> Iterator[_Row]:
     def row(microphone: str, source: str, offset_db: float | None, date: str | None) -> _Row:
         lab_db = device.lab_offset_db
-        known = offset_db is not None and lab_db is not None
         return _Row(
             device=device.name,
             site=device.site,
@@ -81,7 +80,9 @@ def _rows(device: Device, report: Report) -> Iterator[_Row]:
             date=date,
             lab_offset_db=lab_db,
             lab_date=device.lab_date,
-            from_lab_db=round(offset_db - lab_db, 2) if known else None,
+            from_lab_db=(
+                None if offset_db is None or lab_db is None else round(offset_db - lab_db, 2)
+            ),
         )
 
     if report.info is None:

@@ -192,7 +192,7 @@ def abort(
             reason=held.reason or "by hand",
             members={**held.members, **members},
         )
-        rollout.save(where, held)
+        rollout.keep(where, held)
         store.publish(_as_before(repo, again, number, window_s), *signers)
     print(f"release {number} gives {count(len(again))} what they had before")
     for name in sorted(given.keys() - again.keys()):
@@ -229,7 +229,7 @@ def _watched(
                     listened_s = (now_ns - since_ns) / 1e9
                     after, due = campaign.step(held, found, clock.utc_ns(), listened_s)
                     if after != held:
-                        rollout.save(office.path, after)
+                        rollout.keep(office.path, after)
                         _tell(held, after, clock)
                     held = after
                     if due:

@@ -30,6 +30,8 @@ from edge_agent.records import (
 SITE: Final = "simulated"
 QUEUED: Final = ("level", "event", "alert")
 _RULE: Final = "emergency"
+_LABEL: Final = "simulated"
+"""Of no model: whoever hears it by chance is not alarmed."""
 _SHA256: Final = "0" * 64
 _HEALTH_S: Final = 60.0
 _OUTBOX_BYTES: Final = 64_000_000
@@ -62,7 +64,7 @@ class Played:
         self._sent = sent
         self._ids = Ids(rng.getrandbits(64))
         site = SiteConfig(site=SITE, device=self.name)
-        rules = {_RULE: AlertConfig(labels=("siren",), min_score=0.6)}
+        rules = {_RULE: AlertConfig(labels=(_LABEL,), min_score=0.6)}
         self._encoder = Encoder(
             site, mqtt.root, rules, "street", _SHA256, f"{rng.getrandbits(64):016x}"
         )
@@ -110,7 +112,7 @@ class Played:
             n=0,
             phase="start",
             microphone="mic",
-            label="siren",
+            label=_LABEL,
             start_ns=now_ns,
             end_ns=None,
             made_ns=now_ns,
@@ -133,7 +135,7 @@ class Played:
             made_ns=now_ns,
             synced=True,
             duration_s=1.0,
-            labels=("siren",),
+            labels=(_LABEL,),
             indicator=None,
             value=0.9,
             limit=0.6,
@@ -174,7 +176,7 @@ class Played:
         stamp = self._stamp()
         about = About(
             config_sha256=_SHA256,
-            labels=("siren",),
+            labels=(_LABEL,),
             microphones=(),
             indicators=("LAeq",),
             slow_indicators=(),

@@ -92,7 +92,7 @@ def file(fleet: Path, release: int) -> Path:
     return fleet / FOLDER / f"{release:04}.json"
 
 
-def save(fleet: Path, rollout: Rollout) -> None:
+def keep(fleet: Path, rollout: Rollout) -> None:
     """Put it on the disk, whole.
 
     Raises:
