@@ -1,4 +1,4 @@
-"""The options of what makes devices of rows: `fleet identity`, `fleet broker`, `fleet flash`."""
+"""The options of `fleet identity`, `broker`, `flash` and `decommission`: devices come and go."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,6 +93,42 @@ def identity_revoke(name: str, folder: Path | None, kind: str | None) -> None:
         revoke(folder, name, kind="readers")
     else:
         revoke(folder, name, kind="devices")
+
+
+@click.command("decommission")
+@click.argument("name", metavar="DEVICE")
+@_DIR
+@click.option(
+    "--reader",
+    default="office",
+    show_default=True,
+    metavar="NAME",
+    help="Who looks what the broker keeps.",
+)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0.1, 600),
+    default=10.0,
+    show_default=True,
+    help="Seconds to wait for the broker at most.",
+)
+@click.option("--force", is_flag=True, help="Also while the device is connected.")
+@_DRY_RUN
+def decommission(
+    name: str, folder: Path | None, reader: str, wait_s: float, force: bool, dry_run: bool
+) -> None:
+    """End a device: nothing of it is kept at its broker, and its certificate is worth nothing.
+
+    \b
+    edge-agent fleet decommission harbour-07 --dry-run
+    """
+    from edge_agent.clock import SystemClock
+    from edge_agent.commands.decommission import decommission
+
+    decommission(
+        folder, name, SystemClock(), reader=reader, wait_s=wait_s, force=force, dry_run=dry_run
+    )
 
 
 @click.command("broker")

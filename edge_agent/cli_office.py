@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from edge_agent import cli_publish, cli_rollout, cli_update
-from edge_agent.cli_flash import broker, flash, identity
+from edge_agent.cli_flash import broker, decommission, flash, identity
 
 _CONFIG = click.option(
     "--config",
@@ -246,6 +246,7 @@ for _command in (
     flash,
     cli_publish.keys,
     cli_publish.publish,
+    decommission,
     cli_rollout.status,
     cli_rollout.calibrations,
     cli_rollout.rollout,

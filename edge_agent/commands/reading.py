@@ -43,17 +43,25 @@ def listening(
         for one in brokers.brokers(configs):
             open_to_all = len(one.plain) == one.devices
             if not open_to_all and reader is None:
-                reader = _reader(fleet, name)
+                reader = shown(fleet, Subject(kind="readers", name=name))
             address = Address(host=one.host, port=one.port, roots=one.roots)
             listener = Listener(address, None if open_to_all else reader, clock)
             listeners.append(stack.enter_context(listener))
         yield listeners
 
 
-def _reader(fleet: Fleet, name: str) -> Reader:
+def shown(fleet: Fleet, subject: Subject) -> Reader:
+    """What somebody of the fleet shows a broker.
+
+    Raises:
+        EarshotError: There is no certificate, or its key cannot be read.
+    """
     settings = fleet.folder.settings.secrets
     authority = Authority(fleet.folder.path, Secrets(fleet.folder.path, settings))
-    certificate, key = authority.pair(Subject(kind="readers", name=name))
+    certificate, key = authority.pair(subject)
     return Reader(
-        name=name, authority=authority.certificate.read_bytes(), certificate=certificate, key=key
+        name=subject.name,
+        authority=authority.certificate.read_bytes(),
+        certificate=certificate,
+        key=key,
     )

@@ -77,7 +77,7 @@ class Listener:
         )
         self._client.reconnect_delay_set(1, _BACK_OFF_S)
         if reader is not None:
-            self._client.tls_set_context(_context(reader))
+            self._client.tls_set_context(context(reader))
         self._client.on_connect = self._on_connect
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
@@ -229,14 +229,15 @@ def unreachable(listener: Listener) -> BrokerError:
     return BrokerError(f"{where} {error}", hint=hint)
 
 
-def _context(reader: Reader) -> ssl.SSLContext:
-    context = ssl.create_default_context(cadata=reader.authority.decode())
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+def context(reader: Reader) -> ssl.SSLContext:
+    """TLS with its own certificate, to brokers of its own authority."""
+    tls = ssl.create_default_context(cadata=reader.authority.decode())
+    tls.minimum_version = ssl.TLSVersion.TLSv1_2
     # OpenSSL takes a key from a file alone; this one is in memory, and on no disk.
     descriptor = os.memfd_create("earshot-reader", os.MFD_CLOEXEC)
     try:
         os.write(descriptor, reader.certificate + reader.key)
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+        tls.load_cert_chain(f"/proc/self/fd/{descriptor}")
     finally:
         os.close(descriptor)
-    return context
+    return tls
