@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -20,6 +21,7 @@ from xgboost import XGBClassifier
 
 from edge_agent.records import Samples
 from model_build.metrics import Doubles, Indices
+from model_build.protocol import Lesson
 
 _SCALER, _MODEL = "scaler", "model"
 
@@ -39,7 +41,43 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     build: Callable[[int], Estimator]
     """From a seed."""
+    search: "Search | None" = None
+    """Some settings are chosen on the lesson itself; None: all stand fixed."""
 
+
+class Search(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings that are tried by cross-validation inside a lesson, recordings kept together."""
+
+    settings: dict[str, list[float]]
+    """Of the estimator, by name."""
+    draws: int | None = None
+    """So many settings drawn at random; None: the whole grid."""
+
+    def best(self, pipeline: Pipeline, lesson: Lesson, weights: Doubles, seed: int) -> Pipeline:
+        """The pipeline with the settings of the best macro F1, having learnt the whole lesson.
+
+        Args:
+            pipeline: Not fitted.
+            lesson: With at least as many recordings of each class as there are inner folds.
+            weights: (n,), of each row.
+            seed: Of the draws and the inner folds.
+        """
+        inner = StratifiedGroupKFold(_INNER_FOLDS, shuffle=True, random_state=seed)
+        space = {f"{_MODEL}__{name}": values for name, values in self.settings.items()}
+        chosen = {"scoring": "f1_macro", "cv": inner, "error_score": "raise"}
+        if self.draws is None:
+            search = GridSearchCV(pipeline, space, **chosen)
+        else:
+            search = RandomizedSearchCV(
+                pipeline, space, n_iter=self.draws, random_state=seed, **chosen
+            )
+        told = {f"{_MODEL}__sample_weight": weights}
+        search.fit(lesson.rows, lesson.classes, groups=lesson.recordings, **told)
+        found: Pipeline = search.best_estimator_
+        return found
+
+
+_INNER_FOLDS = 3
 
 KINDS = {
     "svm": Kind(
@@ -63,12 +101,29 @@ KINDS = {
             n_estimators=200, max_depth=6, learning_rate=0.1, n_jobs=1, random_state=seed
         ),
     ),
+    "forest_searched": Kind(
+        title="random forest, settings by grid search",
+        build=lambda seed: RandomForestClassifier(200, n_jobs=1, random_state=seed),
+        search=Search(settings={"min_samples_leaf": [1, 3, 8], "max_features": [0.1, 0.3]}),
+    ),
+    "boosting_searched": Kind(
+        title="gradient boosting, settings by random search",
+        build=lambda seed: HistGradientBoostingClassifier(max_iter=60, random_state=seed),
+        search=Search(
+            settings={
+                "learning_rate": [0.03, 0.1, 0.3],
+                "max_leaf_nodes": [7, 15, 31],
+                "l2_regularization": [0.0, 1.0, 10.0],
+            },
+            draws=4,
+        ),
+    ),
 }
 
 
-def trainer(name: str, seed: int) -> Callable[[Samples, Indices], "Trained"]:
+def trainer(name: str, seed: int) -> Callable[[Lesson], "Trained"]:
     """What trains a model by its name, as the protocol asks for it."""
-    return lambda rows, classes: Trained(name, rows, classes, seed)
+    return lambda lesson: Trained(name, lesson, seed)
 
 
 class Trained:
@@ -76,19 +131,29 @@ class Trained:
 
     Args:
         name: A key of `KINDS`.
-        rows: (n, values).
-        classes: (n,), 0 to classes - 1, each of them present.
+        lesson: Rows are (n, values), and each class is present.
         seed: Of what is random in it.
     """
 
-    def __init__(self, name: str, rows: Samples, classes: Indices, seed: int) -> None:
-        self.scaler = StandardScaler()
-        self._pipeline = Pipeline([(_SCALER, self.scaler), (_MODEL, KINDS[name].build(seed))])
-        weights = compute_sample_weight("balanced", classes)
+    losses: tuple[float, ...] = ()
+
+    def __init__(self, name: str, lesson: Lesson, seed: int) -> None:
+        kind = KINDS[name]
+        pipeline = Pipeline([(_SCALER, StandardScaler()), (_MODEL, kind.build(seed))])
+        weights = compute_sample_weight("balanced", lesson.classes)
         # Beside other work the threads of gradient boosting wait for each other: 222 s instead of
         # half a second for 90 rows, on two cores at a load of 10.
         with threadpool_limits(limits=1):
-            self._pipeline.fit(rows, classes, **{f"{_MODEL}__sample_weight": weights})
+            if kind.search is None:
+                told = {f"{_MODEL}__sample_weight": weights}
+                self._pipeline = pipeline.fit(lesson.rows, lesson.classes, **told)
+            else:
+                self._pipeline = kind.search.best(pipeline, lesson, weights, seed)
+
+    @property
+    def scaler(self) -> StandardScaler:
+        """That of the pipeline, fitted."""
+        return self._pipeline.named_steps[_SCALER]
 
     def scores(self, rows: Samples) -> Doubles:
         """(n, classes), the largest for the class that each row is taken for.

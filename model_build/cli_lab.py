@@ -7,7 +7,7 @@ import msgspec
 
 from model_build.extras import require
 
-_CONFIG = click.option(
+CONFIG = click.option(
     "--config",
     "config_path",
     type=click.Path(path_type=Path),
@@ -15,19 +15,19 @@ _CONFIG = click.option(
     show_default=True,
     help="Steps, features and rows: a YAML or JSON file, or the name of a shipped one.",
 )
-_SEED = click.option(
+SEED = click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of all draws."
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one object, nothing else.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one object, nothing else.")
 
 
 @click.command()
 @click.argument("recording", type=click.Path(path_type=Path))
-@_CONFIG
+@CONFIG
 @click.option(
     "--device", is_flag=True, help="Refuse what cannot go into a device bundle, print what does."
 )
-@_JSON
+@JSON
 def prepare(recording: Path, config_path: Path, device: bool, as_json: bool) -> None:
     """Take a recording through a configuration's steps and features, and say what each made of it.
 
@@ -60,14 +60,14 @@ def prepare(recording: Path, config_path: Path, device: bool, as_json: bool) -> 
     show_default=True,
     help="The page.",
 )
-@_CONFIG
+@CONFIG
 @click.option(
     "--per-class",
     type=click.IntRange(1),
     help="Look at no more clips of each class than these, drawn by the seed. Default: all.",
 )
-@_SEED
-@_JSON
+@SEED
+@JSON
 def explore(
     manifests: tuple[Path, ...],
     root: Path,
@@ -96,83 +96,3 @@ def explore(
         print(msgspec.json.encode(found).decode())
     else:
         print(f"{out}: {len(found.clips)} of {found.rows} clips read, {len(found.unreadable)} not")
-
-
-@click.command()
-@click.option(
-    "--task",
-    type=click.Choice(["urbansound8k", "esc50"]),
-    default="urbansound8k",
-    show_default=True,
-    help="Whose folds.",
-)
-@click.option(
-    "--model",
-    "models",
-    type=click.Choice(["svm", "forest", "boosting", "xgboost"]),
-    multiple=True,
-    help="Only this one; may be given more than once. Default: all.",
-)
-@click.option("--against-rest", metavar="LABEL", help="Two classes: this label, and the rest.")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    envvar="EARSHOT_DATA",
-    required=True,
-    show_envvar=True,
-    help="The folder of recordings with their manifests.",
-)
-@_CONFIG
-@click.option(
-    "--cache",
-    type=click.Path(path_type=Path),
-    default=Path(".cache"),
-    show_default=True,
-    help="For features.",
-)
-@click.option(
-    "--per-class",
-    type=click.IntRange(1),
-    help="No more clips of each class in each fold than these: a quick look. Default: all.",
-)
-@_SEED
-@_JSON
-def classical(
-    task: str,
-    models: tuple[str, ...],
-    against_rest: str | None,
-    data: Path,
-    config_path: Path,
-    cache: Path,
-    per_class: int | None,
-    seed: int,
-    as_json: bool,
-) -> None:
-    """Train SVM, random forest, gradient boosting and XGBoost on a task, all by one protocol.
-
-    Official folds, and beside them a split by clip at random, which flatters.
-
-    \b
-    model-build classical --task urbansound8k --data ../shared/data
-    """
-    require("classical", "librosa", "noisereduce", "sklearn", "xgboost")
-    from model_build import classical as kinds
-    from model_build import labconfig, protocol, protocol_report
-    from model_build.tasks import TASKS
-
-    given = protocol.material(
-        TASKS[task],
-        data,
-        labconfig.load(config_path),
-        cache,
-        against_rest=against_rest,
-        per_class=per_class,
-        seed=seed,
-    )
-    outcomes = [
-        protocol.judge(name, kinds.trainer(name, seed), given) for name in models or kinds.KINDS
-    ]
-    if as_json:
-        print(msgspec.json.encode(outcomes).decode())
-    else:
-        print(protocol_report.as_text(outcomes, given.skipped))

@@ -84,6 +84,8 @@ def chosen(config: LabConfig) -> tuple[Feature, ...]:
         found.append(_single("zero_crossing_rate", _zero_crossings))
     if wanted.rms:
         found.append(_single("rms", _rms))
+    if wanted.waveform:
+        found.append(_waveform(config.grid))
     return tuple(found)
 
 
@@ -192,6 +194,20 @@ def _rolloff(settings: Rolloff) -> Feature:
         return np.asarray(rolloff.T)
 
     return _single("spectral_rolloff", compute)
+
+
+def _waveform(grid: Grid) -> Feature:
+    def compute(clip: Analysed) -> Samples:
+        samples = clip.sound.samples
+        frames = 1 + (samples.size - grid.n_fft) // grid.hop
+        return samples[: frames * grid.hop].reshape(frames, grid.hop)
+
+    return Feature(
+        name="waveform",
+        columns=tuple(f"sample_{number}" for number in range(grid.hop)),
+        compute=compute,
+        not_there=_NOT_THERE,
+    )
 
 
 def _single(name: str, compute: Callable[[Analysed], npt.NDArray[np.floating]]) -> Feature:

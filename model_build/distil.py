@@ -144,7 +144,7 @@ def pretrained(
     def build() -> keras.Model:
         return student(name, len(names), "softmax", heard.rows.shape[1])
 
-    return train.fit(build, loss, own, draw, plan, seed, folder), own
+    return train.fit(build, loss, train.lessons(draw, own), plan, seed, folder), own
 
 
 def _drawer(

@@ -115,8 +115,7 @@ def _judge(
     model = train.fit(
         lambda: networks.build(name, len(labels), "softmax"),
         "categorical_crossentropy",
-        own,
-        draw,
+        train.lessons(draw, own),
         PLANS[name],
         seed,
         place,
@@ -154,8 +153,7 @@ def _judge_taught(
             school.network, distil.student(name, len(labels), "softmax", distil.COMPONENTS)
         ),
         distil.lesson_loss(len(labels), "softmax", 1.0, distil.COMPONENTS_WEIGHT),
-        school.frontend,
-        draw,
+        train.lessons(draw, school.frontend),
         TAUGHT,
         seed,
         place,

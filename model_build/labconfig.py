@@ -142,6 +142,8 @@ class FeatureSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     spectral_rolloff: Rolloff | None = None
     zero_crossing_rate: bool = False
     rms: bool = False
+    waveform: bool = False
+    """The samples themselves, a hop of them in each frame."""
 
 
 class PatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -171,6 +173,8 @@ class LabConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             raise ValueError("features are all off: switch one on, like `mel: {}`")
         if self.summary is not None and len(set(self.summary)) < len(self.summary):
             raise ValueError("summary names a statistic twice")
+        if self.features.waveform and grid.center:
+            raise ValueError("features.waveform has no frames around a centre: leave center off")
         mfcc = self.features.mfcc
         _check("features.mel", self, self.features.mel)
         if mfcc is not None:

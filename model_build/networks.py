@@ -16,6 +16,8 @@ from edge_agent.config import FrontendSettings
 
 Activation: TypeAlias = Literal["softmax", "sigmoid"]
 Tensor: TypeAlias = keras.KerasTensor
+Body: TypeAlias = Callable[[Tensor], Tensor]
+"""From a network's input to the vector in front of its last layer."""
 
 CAP = 6.0
 """Where the activations of a network that settles end."""
@@ -24,14 +26,13 @@ CAP = 6.0
 class Network(msgspec.Struct, frozen=True, kw_only=True):
     """An entry of the table.
 
-    `frontend` is what it hears, not yet standardised; `input` names the model's input tensor;
-    `body` turns that input into the vector in front of the last layer.
+    `frontend` is what it hears, not yet standardised; `input` names the model's input tensor.
     """
 
     title: str
     input: str
     frontend: FrontendSettings
-    body: Callable[[Tensor], Tensor]
+    body: Body
     settles: bool = False
     """It is made fit for int8 before it is converted (`settle`), and ends activations at `CAP`."""
 
@@ -54,10 +55,26 @@ def build(
         capped: Activations end at `CAP`, for int8.
     """
     network = NETWORKS[name]
-    inputs = keras.Input(batch_shape=(batch, *shape(network.frontend)), name=network.input)
-    scores = layers.Dense(outputs, activation=activation, name="scores")(network.body(inputs))
-    model = keras.Model(inputs, scores, name=name)
-    return _capped(model) if capped else model
+    model = assembled(
+        name, network.input, network.body, shape(network.frontend), outputs, activation, batch=batch
+    )
+    return with_caps(model) if capped else model
+
+
+def assembled(
+    name: str,
+    input_name: str,
+    body: Body,
+    of_input: tuple[int, ...],
+    outputs: int,
+    activation: Activation,
+    *,
+    batch: int | None = None,
+) -> keras.Model:
+    """A body with its ends: an input of the shape `of_input`, and a score for each output."""
+    inputs = keras.Input(batch_shape=(batch, *of_input), name=input_name)
+    scores = layers.Dense(outputs, activation=activation, name="scores")(body(inputs))
+    return keras.Model(inputs, scores, name=name)
 
 
 def shape(settings: FrontendSettings) -> tuple[int, ...]:
@@ -67,7 +84,9 @@ def shape(settings: FrontendSettings) -> tuple[int, ...]:
     return (settings.patch, settings.n_mels)
 
 
-def _capped(model: keras.Model) -> keras.Model:
+def with_caps(model: keras.Model) -> keras.Model:
+    """The same network, its activations ending at `CAP`, with fresh weights."""
+
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, layers.ReLU):
             return layers.ReLU(max_value=CAP, name=layer.name)

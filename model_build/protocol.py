@@ -1,11 +1,11 @@
-"""One protocol for all models: official folds, and a random split beside them to show how it lies.
+"""One protocol for all models: official folds, and a split beside them that shows how it lies.
 
 Each fold is judged by a model that learnt from the others; what comes out is counted together. The
-random split ignores recordings, so what was learnt is asked again: its figures stand beside the
-honest ones and are never used for anything.
+split beside it ignores recordings, so what was learnt is asked again: its figures stand beside the
+honest ones and are never used for anything. What a model answered is kept trial by trial, so that
+a run that was cut off goes on, and an ensemble asks its members' answers and not them.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -15,136 +15,176 @@ import numpy as np
 
 from edge_agent.errors import BuildError
 from edge_agent.records import Samples
-from model_build import datasets, labrows, metrics, tasks
+from model_build import datasets, metrics
 from model_build.datasets import Clip, Skip, Split
-from model_build.labconfig import LabConfig
 from model_build.labrows import Table
-from model_build.metrics import Doubles, Indices
-from model_build.tasks import Task
+from model_build.metrics import Doubles, Flags, Indices
+from model_build.results import Figures, Mistake, Side, Trial, Unit
 
 REST = "rest"
+
+
+class Lesson(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model may learn from, and nothing else."""
+
+    name: str
+    """Of the trial."""
+    rows: Samples
+    """(n, *shape)."""
+    classes: Indices
+    """(n,), 0 to labels - 1."""
+    clips: Indices
+    """(n,), which rows belong to one clip."""
+    recordings: Indices
+    """(n,), which rows were cut from one recording."""
+    labels: int
 
 
 class Scores(Protocol):
     """A model that has learnt."""
 
+    losses: tuple[float, ...]
+    """Of each epoch; empty for what does not learn in epochs."""
+
     def scores(self, rows: Samples) -> Doubles:
-        """(n, classes), the largest for the class that each row is taken for."""
+        """(n, labels), the largest for the class that each row is taken for."""
 
 
-Train: TypeAlias = Callable[[Samples, Indices], Scores]
-"""From rows and their classes to a model."""
+Train: TypeAlias = Callable[[Lesson], Scores]
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """Of clips that were judged once each, 0 to 1; None where nothing can be said."""
+class Division(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows to learn from and rows to be asked, (n,) each."""
 
-    clips: int
-    accuracy: float
-    macro_f1: float
-    weighted_f1: float
-    minority_recall: float | None
-    """Of the class with the fewest clips; None where all have as many."""
-    majority_recall: float | None
-    confusion: tuple[tuple[int, ...], ...]
-    """A row for each true label."""
+    name: str
+    learnt: Flags
+    asked: Flags
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """One model on one task."""
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """One way to divide a table's rows."""
 
-    model: str
-    labels: tuple[str, ...]
-    folds: dict[str, float]
-    """Accuracy of each."""
-    spread: float
-    """Standard deviation of these."""
-    leak_free: Figures
-    """Over all folds together."""
-    random: Figures
-    """Of the split that ignores recordings."""
+    protocol: str
+    leak_free: bool
+    unit: Unit
+    divisions: tuple[Division, ...]
 
 
 class Material(msgspec.Struct, frozen=True, kw_only=True):
-    """A task's rows and splits, the same for every model."""
+    """A task's rows and how they are divided, the same for every model that learns from them."""
 
     table: Table
     labels: tuple[str, ...]
-    folds: tuple[Split, ...]
-    random: Split
+    ways: tuple[Way, ...]
+    """Leak-free first."""
     skipped: tuple[Skip, ...]
 
 
-def material(
-    task: Task,
-    data: Path,
-    config: LabConfig,
-    cache: Path,
-    *,
-    against_rest: str | None = None,
-    per_class: int | None = None,
-    seed: int = 0,
-) -> Material:
-    """Read a task's clips, compute their rows, and split them.
+class Answers(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model said in one trial."""
 
-    Args:
-        task: Which.
-        data: The folder of recordings.
-        config: From recording to row.
-        cache: For the rows.
-        against_rest: Make two classes of it: this label, and the rest.
-        per_class: Take no more clips of each class in each fold than these, drawn by the seed.
-        seed: Of the random split and of the draw.
+    name: str
+    units: Indices
+    """(n,), the index of each clip, or of each row where windows are judged."""
+    scores: Doubles
+    """(n, labels)."""
+    trained_on: int
+    losses: tuple[float, ...]
 
-    Raises:
-        BuildError: The label is not among the task's, or the task cannot be read or split.
-    """
-    manifest = tasks.read(task, data)
-    clips = _drawn(manifest.clips, per_class, seed)
-    table = labrows.table(clips, data, config, cache)
-    if against_rest is not None:
-        table = one_against_rest(table, against_rest)
-    folds = datasets.by_fold(table.clips)
-    rng = np.random.default_rng([seed, 2**29])
+
+def material(table: Table, ways: Sequence[Way], skipped: Sequence[Skip] = ()) -> Material:
+    """A table with its divisions; `skipped` are clips that never came to have rows."""
     return Material(
         table=table,
         labels=tuple(sorted({clip.label for clip in table.clips})),
-        folds=folds,
-        random=datasets.random_clips(table.clips, 1 / len(folds), rng),
-        skipped=(*manifest.skipped, *table.skipped),
+        ways=tuple(ways),
+        skipped=(*skipped, *table.skipped),
     )
 
 
-def one_against_rest(table: Table, label: str) -> Table:
-    """The same rows with two classes: a label, and the rest.
+def leak_free(table: Table, title: str) -> Way:
+    """Each fold against the others.
+
+    Args:
+        table: Its clips have folds.
+        title: What the folds are, like `official folds`.
+
+    Raises:
+        BuildError: There are fewer than two, or a recording lies in two.
+    """
+    folds = datasets.by_fold(table.clips)
+    return Way(
+        protocol=f"{len(folds)} {title}",
+        leak_free=True,
+        unit="clip",
+        divisions=tuple(_division(table, split) for split in folds),
+    )
+
+
+def random_clips(table: Table, clips: Sequence[Clip], share: float, seed: int) -> Way:
+    """One split that ignores recordings, with `share` of the clips as its test.
+
+    Args:
+        table: The rows of those among them that could be used.
+        clips: All of the task, so that every table of it is split alike.
+        share: 0 to 1.
+        seed: Of the draw.
+    """
+    split = datasets.random_clips(clips, share, np.random.default_rng([seed, 2**29]))
+    return Way(
+        protocol=f"random clips, {share:.0%} for the test",
+        leak_free=False,
+        unit="clip",
+        divisions=(_division(table, split),),
+    )
+
+
+def random_windows(table: Table, share: float, seed: int) -> Way:
+    """One split that ignores even clips, with `share` of the rows as its test, judged by row."""
+    rows = len(table.rows)
+    asked = np.zeros(rows, bool)
+    asked[np.random.default_rng([seed, 2**29]).permutation(rows)[: round(share * rows)]] = True
+    return Way(
+        protocol=f"random windows, {share:.0%} for the test",
+        leak_free=False,
+        unit="window",
+        divisions=(Division(name="random windows", learnt=~asked, asked=asked),),
+    )
+
+
+def one_against_rest(clips: Sequence[Clip], label: str) -> tuple[Clip, ...]:
+    """The same clips with two classes: a label, and the rest.
 
     Raises:
         BuildError: No clip has the label.
     """
-    labels = {clip.label for clip in table.clips}
+    labels = {clip.label for clip in clips}
     if label not in labels:
         raise BuildError(
             f"the task has no label `{label}`", hint=f"It has {', '.join(sorted(labels))}."
         )
-    clips = tuple(
-        clip if clip.label == label else msgspec.structs.replace(clip, label=REST)
-        for clip in table.clips
+    return tuple(
+        clip if clip.label == label else msgspec.structs.replace(clip, label=REST) for clip in clips
     )
-    return msgspec.structs.replace(table, clips=clips)
 
 
-def judge(name: str, train: Train, given: Material) -> Outcome:
-    """Train and judge a model on each fold and on the random split."""
-    counts = [_counted(train, given, split) for split in given.folds]
-    accuracies = [metrics.accuracy(one) for one in counts]
-    return Outcome(
-        model=name,
-        labels=given.labels,
-        folds={split.name: value for split, value in zip(given.folds, accuracies, strict=True)},
-        spread=float(np.std(accuracies)),
-        leak_free=figures(np.sum(counts, axis=0)),
-        random=figures(_counted(train, given, given.random)),
-    )
+def answers(train: Train, given: Material, place: Path) -> list[list[Answers]]:
+    """Train and ask a model in each division of each way.
+
+    Args:
+        train: From a lesson to a model.
+        given: The rows.
+        place: Where the answers are kept; what lies there is not asked again.
+    """
+    return [
+        [_answered(train, given, way.unit, division, place) for division in way.divisions]
+        for way in given.ways
+    ]
+
+
+def sides(given: Material, found: Sequence[Sequence[Answers]]) -> tuple[Side, ...]:
+    """Figures of a model's answers, way by way."""
+    return tuple(_side(given, way, of_way) for way, of_way in zip(given.ways, found, strict=True))
 
 
 def figures(counts: metrics.Counts) -> Figures:
@@ -164,33 +204,110 @@ def figures(counts: metrics.Counts) -> Figures:
     )
 
 
-def _counted(train: Train, given: Material, split: Split) -> metrics.Counts:
-    """The confusion matrix of a split's test clips; a clip is what its rows' mean score says."""
-    table = given.table
+def _division(table: Table, split: Split) -> Division:
     index = {clip.path: i for i, clip in enumerate(table.clips)}
-    classes = np.array([given.labels.index(clip.label) for clip in table.clips])
     owners = table.owners()
-    learnt = np.isin(owners, _indices(split.train, index))
-    model = train(table.rows[learnt], classes[owners[learnt]])
-    tested = _indices(split.test, index)
-    asked = np.isin(owners, tested)
-    scores, whose = model.scores(table.rows[asked]), owners[asked]
-    guess = np.array([scores[whose == clip].mean(axis=0).argmax() for clip in tested])
-    return metrics.confusion(classes[tested], guess, len(given.labels))
+    learnt, asked = (
+        np.isin(owners, [index[clip.path] for clip in clips if clip.path in index])
+        for clips in (split.train, split.test)
+    )
+    return Division(name=split.name, learnt=learnt, asked=asked)
 
 
-def _indices(clips: Sequence[Clip], index: dict[str, int]) -> Indices:
-    return np.array([index[clip.path] for clip in clips], np.intp)
+def _classes(given: Material) -> Indices:
+    """(clips,)."""
+    return np.array([given.labels.index(clip.label) for clip in given.table.clips], np.intp)
 
 
-def _drawn(clips: Sequence[Clip], per_class: int | None, seed: int) -> Sequence[Clip]:
-    if per_class is None:
-        return clips
-    taken: Counter[tuple[str, int | None]] = Counter()
-    kept = []
-    for index in np.random.default_rng(seed).permutation(len(clips)).tolist():
-        where = (clips[index].label, clips[index].fold)
-        taken[where] += 1
-        if taken[where] <= per_class:
-            kept.append(index)
-    return [clips[index] for index in sorted(kept)]
+def lesson(given: Material, division: Division) -> Lesson:
+    """The side of a division that may be learnt from."""
+    table = given.table
+    owners = table.owners()[division.learnt]
+    groups = sorted({clip.group for clip in table.clips})
+    number = {group: index for index, group in enumerate(groups)}
+    recordings = np.array([number[clip.group] for clip in table.clips], np.intp)
+    return Lesson(
+        name=division.name,
+        rows=table.rows[division.learnt],
+        classes=_classes(given)[owners],
+        clips=owners,
+        recordings=recordings[owners],
+        labels=len(given.labels),
+    )
+
+
+def _answered(
+    train: Train, given: Material, unit: Unit, division: Division, place: Path
+) -> Answers:
+    path = place / f"{division.name.replace(' ', '-')}.npz"
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as kept:
+            return Answers(
+                name=division.name,
+                units=kept["units"],
+                scores=kept["scores"],
+                trained_on=int(kept["trained_on"]),
+                losses=tuple(kept["losses"].tolist()),
+            )
+    known = lesson(given, division)
+    model = train(known)
+    scores = model.scores(given.table.rows[division.asked])
+    if unit == "clip":
+        owners = given.table.owners()[division.asked]
+        units, first = np.unique(owners, return_index=True)
+        # A clip's rows lie one behind the other.
+        counts = np.diff([*first, len(owners)])
+        scores = np.add.reduceat(scores, first, axis=0) / counts[:, None]
+        trained_on = len(np.unique(known.clips))
+    else:
+        units, trained_on = np.flatnonzero(division.asked), len(known.rows)
+    place.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial.npz")
+    np.savez(partial, units=units, scores=scores, trained_on=trained_on, losses=model.losses)
+    partial.replace(path)
+    return Answers(
+        name=division.name,
+        units=units,
+        scores=scores,
+        trained_on=trained_on,
+        losses=model.losses,
+    )
+
+
+def _side(given: Material, way: Way, found: Sequence[Answers]) -> Side:
+    trials, counted = [], []
+    mistakes: list[Mistake] = []
+    for one in found:
+        clips = one.units if way.unit == "clip" else given.table.owners()[one.units]
+        truth, guess = _classes(given)[clips], one.scores.argmax(axis=1)
+        counts = metrics.confusion(truth, guess, len(given.labels))
+        counted.append(counts)
+        trials.append(
+            Trial(
+                name=one.name,
+                trained_on=one.trained_on,
+                figures=figures(counts),
+                losses=one.losses,
+            )
+        )
+        mistakes += [
+            Mistake(
+                path=given.table.clips[clips[at]].path,
+                wanted=given.labels[truth[at]],
+                told=given.labels[guess[at]],
+                score=float(one.scores[at, guess[at]]),
+            )
+            for at in np.flatnonzero(truth != guess)
+        ]
+    accuracies = [trial.figures.accuracy for trial in trials]
+    return Side(
+        protocol=way.protocol,
+        leak_free=way.leak_free,
+        unit=way.unit,
+        trials=tuple(trials),
+        mean=float(np.mean(accuracies)),
+        spread=float(np.std(accuracies)),
+        together=figures(np.sum(counted, axis=0)),
+        # Those of a split that leaks say nothing of what a model cannot tell apart.
+        mistakes=tuple(mistakes) if way.leak_free else (),
+    )

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edge_agent.errors import BuildError
 from edge_agent.records import Samples
+
+Family: TypeAlias = Literal["street", "laboratory"]
+"""The table that a network stands in: the street's end in sigmoid, the laboratory's in softmax."""
 
 _TIMEOUT_S = 900
 _TRIES = 10
@@ -49,7 +52,11 @@ _PER_CHANNEL = ("CONV_2D", "DEPTHWISE_CONV_2D")
 
 
 def convert_int8(
-    network: str, weights: Sequence[npt.NDArray[np.float32]], outputs: int, calibration: Samples
+    network: str,
+    weights: Sequence[npt.NDArray[np.float32]],
+    outputs: int,
+    calibration: Samples,
+    family: Family = "street",
 ) -> bytes:
     """As `convert`, until what comes out passes `gates`.
 
@@ -61,7 +68,7 @@ def convert_int8(
     """
     refused: BuildError | None = None
     for _ in range(_TRIES):
-        model = convert(network, weights, outputs, calibration)
+        model = convert(network, weights, outputs, calibration, family)
         try:
             gates(model, calibration.shape[1:], outputs, calibration)
         except BuildError as error:
@@ -73,15 +80,20 @@ def convert_int8(
 
 
 def convert(
-    network: str, weights: Sequence[npt.NDArray[np.float32]], outputs: int, calibration: Samples
+    network: str,
+    weights: Sequence[npt.NDArray[np.float32]],
+    outputs: int,
+    calibration: Samples,
+    family: Family = "street",
 ) -> bytes:
-    """The int8 flatbuffer of a sigmoid network.
+    """The int8 flatbuffer of a network.
 
     Args:
-        network: A key of `networks.NETWORKS`.
+        network: A key of its family's table, `networks.NETWORKS` or `labnetworks.NETWORKS`.
         weights: As Keras' `get_weights` gives them.
         outputs: Number of labels.
         calibration: (n, *patch), standardised patches of training sound, which set the scales.
+        family: Its table.
 
     Raises:
         BuildError: The converter failed or died.
@@ -90,7 +102,7 @@ def convert(
         arrays = Path(folder, "arrays.npz")
         model = Path(folder, "model.tflite")
         np.savez(arrays, calibration, *weights)
-        command = [sys.executable, "-m", "model_build.quantise", network, str(outputs)]
+        command = [sys.executable, "-m", "model_build.quantise", family, network, str(outputs)]
         try:
             done = subprocess.run(
                 [*command, str(arrays), str(model)],
@@ -221,21 +233,18 @@ def _operator_names() -> dict[int, str]:
     return {code: name for name, code in kinds.items() if isinstance(code, int)}
 
 
-def _convert_here(network: str, outputs: int, arrays: Path, model: Path) -> None:
+def _convert_here(family: Family, network: str, outputs: int, arrays: Path, model: Path) -> None:
     """The child's part; TensorFlow is imported in it alone."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2,
     )
 
-    from model_build import networks
-
     with np.load(arrays) as data:
         calibration, *weights = (data[name] for name in data.files)
-    settles = networks.NETWORKS[network].settles
-    fixed = networks.build(network, outputs, "sigmoid", batch=1, capped=settles)
+    fixed, input_name = _fresh(family, network, outputs, calibration.shape[1:])
     fixed.set_weights(weights)
-    spec = tf.TensorSpec(fixed.input_shape, tf.float32, name=networks.NETWORKS[network].input)
+    spec = tf.TensorSpec(fixed.input_shape, tf.float32, name=input_name)
     call = tf.function(lambda patch: fixed(patch, training=False), input_signature=[spec])
     # Converted without this, variables are read by operators that calibration does not know.
     frozen = convert_variables_to_constants_v2(call.get_concrete_function())
@@ -247,5 +256,25 @@ def _convert_here(network: str, outputs: int, arrays: Path, model: Path) -> None
     model.write_bytes(converter.convert())
 
 
+def _fresh(family: Family, network: str, outputs: int, patch: tuple[int, ...]) -> tuple[Any, str]:
+    """The network for one patch at a time, and the name of its input."""
+    if family == "laboratory":
+        from model_build import labnetworks
+
+        fixed = labnetworks.build(network, patch, outputs, batch=1)
+        return fixed, labnetworks.NETWORKS[network].input
+    from model_build import networks
+
+    of_street = networks.NETWORKS[network]
+    fixed = networks.build(network, outputs, "sigmoid", batch=1, capped=of_street.settles)
+    return fixed, of_street.input
+
+
 if __name__ == "__main__":
-    _convert_here(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))
+    _convert_here(
+        "laboratory" if sys.argv[1] == "laboratory" else "street",
+        sys.argv[2],
+        int(sys.argv[3]),
+        Path(sys.argv[4]),
+        Path(sys.argv[5]),
+    )

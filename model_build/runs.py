@@ -17,7 +17,8 @@ from model_build.teacher import Head
 
 _CALIBRATION = 400
 _ESC50 = "https://github.com/karolpiczak/ESC-50"
-_TERMS = {
+TERMS = {
+    # Licence and address of each set of recordings.
     "urbansound8k": ("CC BY-NC 3.0", "https://urbansounddataset.weebly.com/urbansound8k.html"),
     "esc50": ("CC BY-NC 3.0", _ESC50),
     "esc50_clean": ("CC BY-NC 3.0 (ten of the classes CC BY)", _ESC50),
@@ -80,8 +81,7 @@ def train_street(
         model = train.fit(
             lambda: networks.build(name, len(street.LABELS), "sigmoid"),
             "binary_crossentropy",
-            own,
-            mixer.training,
+            train.lessons(mixer.training, own),
             plan,
             seed,
             state,
@@ -137,8 +137,7 @@ def _taught(
             school.network, distil.student(name, labels, "sigmoid", distil.COMPONENTS)
         ),
         distil.lesson_loss(labels, "sigmoid", 1.0, plans.VALUES_WEIGHT),
-        school.frontend,
-        lambda rng, own: mixer.training(rng, own, told=told),
+        lambda rng: mixer.training(rng, school.frontend, told=told),
         plan,
         seed,
         place,
@@ -180,7 +179,7 @@ def _training(
         lists["pretraining"] = school.patches.clips
     return Training(
         command=command,
-        commit=_commit(),
+        commit=commit(),
         seed=seed,
         threads=train.THREADS,
         versions=train.environment(),
@@ -192,7 +191,7 @@ def _training(
     )
 
 
-def _commit() -> str:
+def commit() -> str:
     """The checkout's commit, marked when something was changed since."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     root = Path(__file__).resolve().parent
@@ -215,9 +214,9 @@ def _data_sets(
         "test": corpus.test.clips(),
     }
     for side, clips in sides.items():
-        for name in _TERMS:
+        for name in TERMS:
             count = sum(clip.origin == name for clip in clips)
             if count:
-                licence, url = _TERMS[name]
+                licence, url = TERMS[name]
                 sets.append(DataSet(set=name, licence=licence, url=url, clips=count, use=side))
     return tuple(sets)

@@ -57,12 +57,12 @@ def settled(
     """
     equalise(trained, calibration)
 
-    def lesson(rng: np.random.Generator, own: FrontendSettings) -> train.Batch:
-        features, _ = draw(rng, own)
+    def lesson(rng: np.random.Generator) -> train.Batch:
+        features, _ = draw(rng, settings)
         return features, train.predict(trained, features)
 
     outputs = trained.output_shape[-1]
-    imitates = train.fit(lambda: twin(trained), _logit_error, settings, lesson, PLAN, seed, folder)
+    imitates = train.fit(lambda: twin(trained), _logit_error, lesson, PLAN, seed, folder)
     capped = networks.build(name, outputs, "sigmoid", capped=True)
     capped.set_weights(imitates.get_weights())
     return capped

@@ -32,6 +32,8 @@ Batch: TypeAlias = tuple[Samples, Samples]
 """Features (n, *shape) and targets (n, labels)."""
 Draw: TypeAlias = Callable[[np.random.Generator, FrontendSettings], Batch]
 """An epoch's patches, standardised by the given settings."""
+Lessons: TypeAlias = Callable[[np.random.Generator], Batch]
+"""An epoch's patches, as the network takes them."""
 Model: TypeAlias = keras.Model
 LossFunction: TypeAlias = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """Of what was wanted and what was given, (n, outputs) each: the loss of each patch, (n,)."""
@@ -55,6 +57,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     label_smoothing: float = 0.0
     average: float = 0.998
     """Share of the moving average of the weights that a step leaves."""
+    steady: bool = False
+    """Plain Adam at `peak_rate` from the first step to the last, and the weights as they end."""
 
 
 def deterministic(seed: int) -> None:
@@ -80,28 +84,33 @@ def standardised(settings: FrontendSettings, draw: Draw, seed: int) -> FrontendS
     )
 
 
+def lessons(draw: Draw, settings: FrontendSettings) -> Lessons:
+    """What `draw` gives, standardised by these settings."""
+    return lambda rng: draw(rng, settings)
+
+
 def fit(
     build: Callable[[], keras.Model],
     loss: Loss,
-    settings: FrontendSettings,
-    draw: Draw,
+    draw: Lessons,
     plan: Plan,
     seed: int,
     folder: Path,
+    told: Callable[[], None] = lambda: None,
 ) -> keras.Model:
     """Train a network; what `folder` holds of an earlier run is taken up.
 
     Args:
         build: Makes the network to begin with, after the seed was set.
         loss: Categorical for one label out of many, binary for any number of them, or a function.
-        settings: The front end with its constants.
         draw: Gives an epoch's patches.
         plan: How long and how hard.
         seed: Of weights, order and patches.
         folder: For the state of the run and its log.
+        told: Called at the end of each epoch, those of an earlier run included.
 
     Returns:
-        The network with the moving average of its weights.
+        The network with the moving average of its weights, unless the plan is steady.
     """
     deterministic(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,8 +123,10 @@ def fit(
         log.unlink(missing_ok=True)
         model = build()
     steps = 0
+    for _ in range(done):
+        told()
     for epoch in range(done, plan.epochs):
-        features, targets = draw(np.random.default_rng([seed, epoch]), settings)
+        features, targets = draw(np.random.default_rng([seed, epoch]))
         if steps == 0:
             steps = -(-len(features) // plan.batch)
             if not done:
@@ -127,8 +138,15 @@ def fit(
         model.save(partial)
         partial.replace(state)
         _note(log, epoch + 1, lost)
+        told()
     model.optimizer.finalize_variable_values(model.trainable_variables)
     return model
+
+
+def losses(folder: Path) -> tuple[float, ...]:
+    """The loss of each epoch of the run whose state `folder` holds."""
+    with (folder / "log.csv").open(newline="") as file:
+        return tuple(float(row["loss"]) for row in csv.DictReader(file))
 
 
 def environment() -> dict[str, str]:
@@ -172,17 +190,7 @@ def _reseed(model: keras.Model, seed: int, epoch: int) -> None:
 
 
 def _compile(model: keras.Model, loss: Loss, plan: Plan, steps: int) -> None:
-    total = steps * plan.epochs
-    rate = keras.optimizers.schedules.CosineDecay(
-        plan.peak_rate / 20,
-        total - total // 10,
-        alpha=0.002,
-        warmup_target=plan.peak_rate,
-        warmup_steps=total // 10,
-    )
-    optimizer = keras.optimizers.AdamW(
-        rate, weight_decay=plan.weight_decay, use_ema=True, ema_momentum=plan.average
-    )
+    optimizer = keras.optimizers.Adam(plan.peak_rate) if plan.steady else _one_cycle(plan, steps)
     chosen: keras.losses.Loss | LossFunction
     if loss == "categorical_crossentropy":
         chosen = keras.losses.CategoricalCrossentropy(label_smoothing=plan.label_smoothing)
@@ -191,6 +199,20 @@ def _compile(model: keras.Model, loss: Loss, plan: Plan, steps: int) -> None:
     else:
         chosen = loss
     model.compile(optimizer, chosen, jit_compile=False)
+
+
+def _one_cycle(plan: Plan, steps: int) -> keras.optimizers.Optimizer:
+    total = steps * plan.epochs
+    rate = keras.optimizers.schedules.CosineDecay(
+        plan.peak_rate / 20,
+        total - total // 10,
+        alpha=0.002,
+        warmup_target=plan.peak_rate,
+        warmup_steps=total // 10,
+    )
+    return keras.optimizers.AdamW(
+        rate, weight_decay=plan.weight_decay, use_ema=True, ema_momentum=plan.average
+    )
 
 
 def _epochs_done(log: Path) -> int:

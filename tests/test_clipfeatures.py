@@ -171,3 +171,16 @@ def test_columns_are_named_one_by_one() -> None:
         values = one.compute(clipfeatures.Analysed(Sound(white(), RATE), config.grid))
         assert values.shape[1] == len(one.columns), one.name
         assert len(set(one.columns)) == len(one.columns)
+
+
+@pytest.mark.parametrize("samples", [1024, 1343, 1344, 5000])
+def test_the_waveform_is_the_samples_hop_by_hop(samples: int) -> None:
+    sound = white(samples)
+    rows = found(sound, FeatureSettings(waveform=True, rms=True))[:, 1:]
+    assert rows.shape == (1 + (samples - 1024) // 320, 320)
+    assert np.array_equal(rows.ravel(), sound[: rows.size])
+
+
+def test_a_waveform_is_not_cut_around_centres() -> None:
+    with pytest.raises(ValueError, match="waveform has no frames around a centre"):
+        LabConfig(features=FeatureSettings(waveform=True), grid=Grid(center=True))

@@ -90,7 +90,7 @@ def test_what_is_wrong_is_told_with_its_place(name: str, tmp_path: Path) -> None
 def test_a_name_that_is_no_file_tells_the_shipped_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file") as refused:
         load(tmp_path / "zoology")
-    assert "classical, device, zoo" in refused.value.hint
+    assert "classical, device, mel_patches, " in refused.value.hint
 
 
 def _names(kind: type[msgspec.Struct]) -> set[str]:

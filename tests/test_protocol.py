@@ -1,31 +1,27 @@
 """One protocol for all models: nothing of a test fold is learnt, and counts are right."""
 
-import csv
-import json
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
 from edge_agent.errors import BuildError
 from edge_agent.records import Samples
-from model_build import classical, protocol, protocol_report
-from model_build.classical import KINDS, Trained, trainer
-from model_build.cli import cli
-from model_build.datasets import Clip, by_fold, groups, random_clips
-from model_build.labconfig import FeatureSettings, LabConfig
+from model_build import protocol
+from model_build.classical import KINDS, Search, Trained, trainer
+from model_build.datasets import Clip
 from model_build.labrows import Table
 from model_build.metrics import Doubles, Indices
-from model_build.protocol import Material, Outcome
-from model_build.tasks import URBANSOUND8K
-from tests import toy_streets
+from model_build.protocol import Division, Lesson, Material, Train
+from model_build.results import Side
+
+FIXED = [name for name, kind in KINDS.items() if kind.search is None]
 
 LABELS = ("bark", "horn", "siren")
-CONFIG = LabConfig(
-    features=FeatureSettings(rms=True, spectral_centroid=True), summary=("mean", "std")
-)
 
 
 def table(per_fold: int = 6, rows_per_clip: int = 2, spread: float = 0.3) -> Table:
@@ -50,26 +46,42 @@ def table(per_fold: int = 6, rows_per_clip: int = 2, spread: float = 0.3) -> Tab
 
 
 def given(made: Table) -> Material:
-    return Material(
-        table=made,
-        labels=tuple(sorted({clip.label for clip in made.clips})),
-        folds=by_fold(made.clips),
-        random=random_clips(made.clips, 1 / 3, np.random.default_rng(1)),
-        skipped=(),
+    ways = (
+        protocol.leak_free(made, "official folds"),
+        protocol.random_clips(made, made.clips, 1 / 3, seed=1),
+    )
+    return protocol.material(made, ways)
+
+
+def judged(train: Train, material: Material, place: Path) -> tuple[Side, ...]:
+    return protocol.sides(material, protocol.answers(train, material, place))
+
+
+def lesson(rows: Samples, classes: Indices) -> Lesson:
+    """Each row a clip, three rows a recording."""
+    return Lesson(
+        name="a lesson",
+        rows=rows,
+        classes=classes,
+        clips=np.arange(len(rows)),
+        recordings=np.arange(len(rows)) // 3,
+        labels=int(classes.max()) + 1,
     )
 
 
 class Watched:
     """A model that says always the same, and remembers what it was shown."""
 
+    losses: tuple[float, ...] = (0.5, 0.25)
+
     def __init__(self, answer: int) -> None:
         self.answer = answer
-        self.learnt: list[Samples] = []
+        self.learnt: list[Lesson] = []
         self.asked: list[Samples] = []
 
-    def train(self, rows: Samples, classes: Indices) -> "Watched":
-        assert len(rows) == len(classes)
-        self.learnt.append(rows)
+    def train(self, shown: Lesson) -> "Watched":
+        assert len(shown.rows) == len(shown.classes)
+        self.learnt.append(shown)
         return self
 
     def scores(self, rows: Samples) -> Doubles:
@@ -77,44 +89,86 @@ class Watched:
         return np.tile(np.eye(3)[self.answer], (len(rows), 1))
 
 
-def test_no_row_is_both_learnt_and_asked_and_every_clip_is_asked_once() -> None:
+def test_no_row_is_both_learnt_and_asked_and_every_clip_is_asked_once(tmp_path: Path) -> None:
     made = table()
     watched = Watched(1)
-    found = protocol.judge("watched", watched.train, given(made))
+    honest, beside = judged(watched.train, given(made), tmp_path)
     assert len(watched.learnt) == len(watched.asked) == 4
-    for learnt, asked in zip(watched.learnt, watched.asked, strict=True):
-        assert len(learnt) + len(asked) == len(made.rows)
-        assert not {row.tobytes() for row in learnt} & {row.tobytes() for row in asked}
+    for shown, asked in zip(watched.learnt, watched.asked, strict=True):
+        assert len(shown.rows) + len(asked) == len(made.rows)
+        assert not {row.tobytes() for row in shown.rows} & {row.tobytes() for row in asked}
     folds = np.concatenate(watched.asked[:3])
     assert sorted(row.tobytes() for row in folds) == sorted(row.tobytes() for row in made.rows)
     # Always the second of three classes that are equally frequent: counted by hand.
-    assert found.leak_free.clips == 54
-    assert found.leak_free.accuracy == pytest.approx(1 / 3)
-    assert found.leak_free.macro_f1 == pytest.approx((2 * 18 / (18 + 54)) / 3)
-    assert found.folds == {f"fold {fold}": pytest.approx(1 / 3) for fold in (1, 2, 3)}
-    assert found.leak_free.minority_recall is None
+    assert honest.leak_free
+    assert honest.protocol == "3 official folds"
+    assert honest.together.clips == 54
+    assert honest.together.accuracy == honest.mean == pytest.approx(1 / 3)
+    assert honest.together.macro_f1 == pytest.approx((2 * 18 / (18 + 54)) / 3)
+    assert [trial.name for trial in honest.trials] == ["fold 1", "fold 2", "fold 3"]
+    assert [trial.trained_on for trial in honest.trials] == [36, 36, 36]
+    assert honest.trials[0].losses == (0.5, 0.25)
+    assert honest.together.minority_recall is None
+    assert len(honest.mistakes) == 36
+    assert {(one.wanted, one.told) for one in honest.mistakes} == {
+        ("bark", "horn"),
+        ("siren", "horn"),
+    }
+    assert not beside.leak_free
+    assert not beside.mistakes
+    assert beside.together.clips == 18
+
+
+def test_what_was_answered_once_is_not_asked_again(tmp_path: Path) -> None:
+    made = given(table())
+    watched = Watched(2)
+    first = judged(watched.train, made, tmp_path)
+    (tmp_path / "fold-2.npz").unlink()
+    assert judged(watched.train, made, tmp_path) == first
+    assert [shown.name for shown in watched.learnt[4:]] == ["fold 2"]
+
+
+def test_windows_split_at_random_are_judged_one_by_one(tmp_path: Path) -> None:
+    made = table()
+    ways = (
+        protocol.leak_free(made, "official folds"),
+        protocol.random_windows(made, 0.25, seed=1),
+    )
+    watched = Watched(0)
+    _, windows = judged(watched.train, protocol.material(made, ways), tmp_path)
+    assert windows.unit == "window"
+    assert windows.together.clips == 27 == len(watched.asked[-1])
+    assert windows.trials[0].trained_on == 81
+    asked = {row.tobytes() for row in watched.asked[-1]}
+    assert not asked & {row.tobytes() for row in watched.learnt[-1].rows}
 
 
 def test_no_recording_is_on_both_sides_of_a_fold_and_some_are_of_the_random_split() -> None:
     made = given(table())
-    assert all(not groups(split.train) & groups(split.test) for split in made.folds)
-    assert groups(made.random.train) & groups(made.random.test)
+    groups = np.array([clip.group for clip in made.table.clips])[made.table.owners()]
+
+    def shared(division: Division) -> set[str]:
+        return set(groups[division.learnt]) & set(groups[division.asked])
+
+    folds, (random,) = (way.divisions for way in made.ways)
+    assert not any(shared(division) for division in folds)
+    assert shared(random)
 
 
-def test_a_clip_is_what_its_rows_say_together() -> None:
+def test_a_clip_is_what_its_rows_say_together(tmp_path: Path) -> None:
     """One row of two is wrong, but less sure of it."""
 
     class Halting:
+        losses: tuple[float, ...] = ()
+
         def scores(self, rows: Samples) -> Doubles:
             return rows.astype(np.float64)
 
     made = table(spread=0.0)
     rows = made.rows.copy()
     rows[1::2] = 0.4 * np.roll(rows[1::2], 1, axis=1)
-    found = protocol.judge(
-        "halting", lambda *_: Halting(), given(msgspec.structs.replace(made, rows=rows))
-    )
-    assert found.leak_free.accuracy == 1.0
+    halting = given(msgspec.structs.replace(made, rows=rows))
+    assert judged(lambda _: Halting(), halting, tmp_path)[0].together.accuracy == 1.0
 
 
 def test_figures_of_an_uneven_task_are_those_counted_by_hand() -> None:
@@ -126,19 +180,19 @@ def test_figures_of_an_uneven_task_are_those_counted_by_hand() -> None:
     assert found.majority_recall == pytest.approx(0.75)
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_every_model_learns_what_is_easy_and_twice_the_same(name: str) -> None:
+@pytest.mark.parametrize("name", FIXED)
+def test_every_model_learns_what_is_easy_and_twice_the_same(name: str, tmp_path: Path) -> None:
     made = given(table(per_fold=12))
-    one = protocol.judge(name, trainer(name, 0), made)
-    assert one.leak_free.accuracy > 0.9
-    assert one == protocol.judge(name, trainer(name, 0), made)
+    one = judged(trainer(name, 0), made, tmp_path / "one")
+    assert one[0].together.accuracy > 0.9
+    assert one == judged(trainer(name, 0), made, tmp_path / "other")
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [*FIXED, "boosting_searched"])
 def test_the_scale_is_learnt_from_the_training_rows_alone(name: str) -> None:
     rng = np.random.default_rng(2)
     rows = rng.normal(5.0, 3.0, (90, 4)).astype(np.float32)
-    trained = Trained(name, rows, np.arange(90) % 3, seed=0)
+    trained = Trained(name, lesson(rows, np.arange(90) % 3), seed=0)
     before = trained.scaler.mean_.copy()
     trained.scores(np.full((10, 4), 1e6, np.float32))
     assert np.array_equal(trained.scaler.mean_, before)
@@ -146,89 +200,43 @@ def test_the_scale_is_learnt_from_the_training_rows_alone(name: str) -> None:
     assert trained.scaler.scale_ == pytest.approx(rows.std(axis=0), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", FIXED)
 def test_a_rare_class_weighs_as_much_as_a_frequent_one(name: str) -> None:
     """Two overlapping clouds, nineteen to one: unweighted, 0.32 to 0.40 of the rare are found."""
     rng = np.random.default_rng(3)
     classes = (np.arange(2000) % 20 == 0).astype(np.intp)
     rows = (rng.normal(0, 1, (2000, 3)) + classes[:, None] * [2.0, 0, 0]).astype(np.float32)
-    trained = Trained(name, rows[:1000], classes[:1000], seed=0)
+    trained = Trained(name, lesson(rows[:1000], classes[:1000]), seed=0)
     told = trained.scores(rows[1000:]).argmax(axis=1)
     assert told[classes[1000:] == 1].mean() > 0.43
 
 
-def test_one_label_against_the_rest_is_an_uneven_task() -> None:
-    made = protocol.one_against_rest(table(), "siren")
-    assert {clip.label for clip in made.clips} == {"siren", "rest"}
-    found = protocol.judge("svm", trainer("svm", 0), given(made))
-    assert found.labels == ("rest", "siren")
-    assert found.leak_free.minority_recall is not None
+def test_a_search_keeps_recordings_together() -> None:
+    """A column that names the recording tells all within it, and nothing of another one."""
+    rng = np.random.default_rng(4)
+    recording = np.arange(400) // 10
+    classes = rng.integers(2, size=40)[recording]
+    faint = rng.normal(0, 1, 400) + 2 * classes
+    rows = np.stack([recording, faint], axis=1).astype(np.float32)
+    shown = msgspec.structs.replace(lesson(rows, classes), recordings=recording)
+    alone = msgspec.structs.replace(shown, recordings=np.arange(400))
+    search = Search(settings={"min_samples_leaf": [1, 100]})
+
+    def leaf(of: Lesson) -> int:
+        tree = Pipeline([("scaler", StandardScaler()), ("model", DecisionTreeClassifier())])
+        best = search.best(tree, of, np.ones(400), seed=0)
+        return int(best.get_params()["model__min_samples_leaf"])
+
+    assert leaf(alone) == 1
+    assert leaf(shown) == 100
+
+
+def test_one_label_against_the_rest_is_an_uneven_task(tmp_path: Path) -> None:
+    clips = protocol.one_against_rest(table().clips, "siren")
+    assert {clip.label for clip in clips} == {"siren", "rest"}
+    made = given(msgspec.structs.replace(table(), clips=clips))
+    assert made.labels == ("rest", "siren")
+    honest, _ = judged(trainer("svm", 0), made, tmp_path)
+    assert honest.together.minority_recall is not None
     with pytest.raises(BuildError, match="no label `sirens`"):
-        protocol.one_against_rest(table(), "sirens")
-
-
-def _toy(folder: Path) -> Path:
-    """UrbanSound8K as far as a test needs it: a tone for each of three labels, three folds."""
-    rows = [("path", "label", "fold", "freesound_id")]
-    for fold in (1, 2, 3):
-        for place in range(4):
-            for index, label in enumerate(LABELS):
-                name = f"{fold}-{place}-{label}.wav"
-                hz = 400.0 * 2**index + 10 * place
-                toy_streets.write(folder / name, toy_streets.tone(hz))
-                rows.append((name, label, str(fold), f"{fold}{place}{index}"))
-    with (folder / "urbansound8k.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
-    return folder
-
-
-def test_the_command_prints_a_table_of_all_models(tmp_path: Path) -> None:
-    config = tmp_path / "lab.yaml"
-    config.write_bytes(msgspec.yaml.encode(msgspec.to_builtins(CONFIG)))
-    data = _toy(tmp_path)
-    command = ["classical", "--data", str(data), "--config", str(config)]
-    command += ["--cache", str(tmp_path / "cache"), "--model", "svm", "--model", "forest"]
-    done = CliRunner().invoke(cli, command)
-    assert done.exit_code == 0, done.output
-    lines = done.output.splitlines()
-    assert any("3 official folds, 36 clips" in line and "flatters" in line for line in lines)
-    (svm,) = [line for line in lines if line.startswith("svm")]
-    assert svm.split()[1] == "100.0"
-    told = CliRunner().invoke(cli, [*command, "--against-rest", "siren", "--json"])
-    line = next(line for line in told.output.splitlines() if line.startswith("["))
-    outcomes = msgspec.json.decode(line, type=list[Outcome])
-    assert [one.model for one in outcomes] == ["svm", "forest"]
-    assert json.loads(line)[0]["labels"] == ["rest", "siren"]
-
-
-def test_a_draw_takes_as_many_of_each_class_from_each_fold(tmp_path: Path) -> None:
-    data = _toy(tmp_path)
-    made = protocol.material(URBANSOUND8K, data, CONFIG, tmp_path / "cache", per_class=2)
-    assert len(made.table.clips) == 18
-    assert all(len(split.test) == 6 for split in made.folds)
-
-
-def test_what_was_skipped_is_told(tmp_path: Path) -> None:
-    data = _toy(tmp_path)
-    (data / "1-0-bark.wav").write_bytes(b"no sound")
-    made = protocol.material(URBANSOUND8K, data, CONFIG, tmp_path / "cache")
-    found = protocol.judge("svm", classical.trainer("svm", 0), made)
-    text = protocol_report.as_text([found], made.skipped)
-    assert "skipped 1-0-bark.wav: " in text
-
-
-@pytest.mark.data
-@pytest.mark.slow
-def test_a_random_split_flatters_on_urbansound8k(data_root: Path, tmp_path: Path) -> None:
-    """Twelve clips of each class and fold: ten points at least (26 measured)."""
-    made = protocol.material(
-        URBANSOUND8K, data_root, CONFIG_OF_MFCC, tmp_path / "cache", per_class=12
-    )
-    found = protocol.judge("svm", trainer("svm", 0), made)
-    assert found.random.accuracy > found.leak_free.accuracy + 0.1
-    assert found.leak_free.accuracy > 0.3
-
-
-CONFIG_OF_MFCC = msgspec.convert(
-    {"features": {"mfcc": {"n": 20}}, "summary": ["mean", "std"]}, LabConfig
-)
+        protocol.one_against_rest(table().clips, "sirens")

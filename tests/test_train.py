@@ -25,12 +25,12 @@ class Lessons:
         self._cut = cut
         self._given = 0
 
-    def __call__(self, rng: np.random.Generator, settings: FrontendSettings) -> train.Batch:
+    def __call__(self, rng: np.random.Generator) -> train.Batch:
         if self._given == self._cut:
             raise KeyboardInterrupt
         self._given += 1
         truth = rng.integers(2, size=64)
-        patches = rng.normal(truth[:, None], 1, (64, 3 * settings.n_mfcc))
+        patches = rng.normal(truth[:, None], 1, (64, 3 * SETTINGS.n_mfcc))
         return patches.astype(np.float32), np.eye(2, dtype=np.float32)[truth]
 
 
@@ -41,9 +41,7 @@ def squares(wanted: tf.Tensor, given: tf.Tensor) -> tf.Tensor:
 def trained(
     folder: Path, loss: train.Loss, lessons: Lessons, plan: train.Plan = PLAN
 ) -> keras.Model:
-    return train.fit(
-        lambda: networks.build("dnn", 2, "softmax"), loss, SETTINGS, lessons, plan, 5, folder
-    )
+    return train.fit(lambda: networks.build("dnn", 2, "softmax"), loss, lessons, plan, 5, folder)
 
 
 @pytest.mark.parametrize("loss", ["categorical_crossentropy", squares])
@@ -76,6 +74,26 @@ def test_the_average_is_taken_beside_the_training_and_does_not_hold_it_back(
 
 def test_what_was_learnt_is_in_the_weights_that_are_given_back(tmp_path: Path) -> None:
     model = trained(tmp_path, "categorical_crossentropy", Lessons())
-    patches, targets = Lessons()(np.random.default_rng(9), SETTINGS)
+    patches, targets = Lessons()(np.random.default_rng(9))
     guessed = train.predict(model, patches).argmax(axis=1)
     assert (guessed == targets.argmax(axis=1)).mean() > 0.8
+
+
+def test_a_steady_plan_keeps_its_rate_and_ends_with_its_own_weights(tmp_path: Path) -> None:
+    plan = msgspec.structs.replace(PLAN, steady=True, peak_rate=1e-3)
+    ticks = []
+    model = train.fit(
+        lambda: networks.build("dnn", 2, "softmax"),
+        "categorical_crossentropy",
+        Lessons(),
+        plan,
+        5,
+        tmp_path,
+        lambda: ticks.append(1),
+    )
+    assert type(model.optimizer) is keras.optimizers.Adam
+    assert float(model.optimizer.learning_rate) == pytest.approx(1e-3)
+    assert len(ticks) == len(train.losses(tmp_path)) == plan.epochs
+    again = trained(tmp_path, "categorical_crossentropy", Lessons(0), plan)
+    for ours, theirs in zip(model.get_weights(), again.get_weights(), strict=True):
+        assert np.array_equal(ours, theirs)

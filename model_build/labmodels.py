@@ -1,0 +1,92 @@
+"""Every model of the laboratory by its name: what it is, its rows, and what trains it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from edge_agent.errors import BuildError
+from model_build import classical, labnetworks
+from model_build.labtraining import Told, Trained, at_once
+from model_build.protocol import Train
+
+OFFERED = (
+    "svm",
+    "forest",
+    "boosting",
+    "xgboost",
+    "dnn",
+    "lstm",
+    "gru",
+    "cnn1d",
+    "cnn",
+    "cnn_lstm",
+    "yamnet",
+)
+"""Those that stand for a family; the others belong to presets."""
+
+ENSEMBLE = "ensemble"
+_CLASSICAL_ROWS = "classical"
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """One of them."""
+
+    name: str
+    title: str
+    rows: str
+    """A configuration, or `labnetworks.YAMNET`."""
+    epochs: int
+    """Of one training; 1 for what has none."""
+    network: bool
+    version: str
+    """Changes when the same rows would give another model."""
+
+
+def find(name: str, *, rows: str | None = None, quick: bool = False) -> Model:
+    """A model by its name.
+
+    Args:
+        name: A key of `classical.KINDS` or `labnetworks.NETWORKS`.
+        rows: What a classical model learns from, instead of the default.
+        quick: It will learn for a moment only.
+    """
+    if name in classical.KINDS:
+        return Model(
+            name=name,
+            title=classical.KINDS[name].title,
+            rows=rows or _CLASSICAL_ROWS,
+            epochs=1,
+            network=False,
+            version="1",
+        )
+    network = labnetworks.NETWORKS[name]
+    course = at_once(network.course) if quick else network.course
+    return Model(
+        name=name,
+        title=network.title,
+        rows=network.rows,
+        epochs=course.plan.epochs,
+        network=True,
+        version=f"1 {msgspec.json.encode(course).decode()}",
+    )
+
+
+def check_members(names: Sequence[str]) -> None:
+    """Refuse what no ensemble can be made of.
+
+    Raises:
+        BuildError: There are fewer than two, or one of them gives no probabilities.
+    """
+    if len(set(names)) < 2 or "svm" in names:
+        raise BuildError(
+            f"{', '.join(names)}: no ensemble can be made of this",
+            hint="Name two models or more that give probabilities; an SVM gives votes.",
+        )
+
+
+def trainer(model: Model, seed: int, place: Path, *, quick: bool, told: Told) -> Train:
+    """What trains it, as the protocol asks for it; networks keep their state at `place`."""
+    if not model.network:
+        return classical.trainer(model.name, seed)
+    return lambda lesson: Trained(model.name, lesson, seed, place, quick=quick, told=told)
