@@ -17,7 +17,7 @@ import msgspec
 
 from edge_agent import __version__, resources
 from edge_agent.errors import EarshotError
-from model_build import cli_lab, cli_models
+from model_build import cli_data, cli_lab, cli_models
 from model_build.extras import require
 
 _NETWORK = click.option(
@@ -311,7 +311,13 @@ def robustness(model: Path, data: Path, seed: int, plots: Path | None, as_json: 
     print(robustness_report.as_json(found) if as_json else robustness_report.as_text(found))
 
 
-for command in (cli_lab.prepare, cli_lab.explore, cli_models.compare, cli_models.preset):
+for command in (
+    cli_data.data,
+    cli_lab.prepare,
+    cli_lab.explore,
+    cli_models.compare,
+    cli_models.preset,
+):
     cli.add_command(command)
 
 
