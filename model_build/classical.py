@@ -9,7 +9,6 @@ from typing import Protocol
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
@@ -131,7 +130,7 @@ class Trained:
 
     Args:
         name: A key of `KINDS`.
-        lesson: Rows are (n, values), and each class is present.
+        lesson: Rows are (n, values), of two classes or more.
         seed: Of what is random in it.
     """
 
@@ -139,16 +138,20 @@ class Trained:
 
     def __init__(self, name: str, lesson: Lesson, seed: int) -> None:
         kind = KINDS[name]
+        self._labels = lesson.labels
+        # Of few clips a random split may leave a class out, and some models count without gaps.
+        self._known, classes = np.unique(lesson.classes, return_inverse=True)
+        dense = msgspec.structs.replace(lesson, classes=classes)
         pipeline = Pipeline([(_SCALER, StandardScaler()), (_MODEL, kind.build(seed))])
-        weights = compute_sample_weight("balanced", lesson.classes)
+        weights = compute_sample_weight("balanced", classes)
         # Beside other work the threads of gradient boosting wait for each other: 222 s instead of
         # half a second for 90 rows, on two cores at a load of 10.
         with threadpool_limits(limits=1):
             if kind.search is None:
                 told = {f"{_MODEL}__sample_weight": weights}
-                self._pipeline = pipeline.fit(lesson.rows, lesson.classes, **told)
+                self._pipeline = pipeline.fit(lesson.rows, classes, **told)
             else:
-                self._pipeline = kind.search.best(pipeline, lesson, weights, seed)
+                self._pipeline = kind.search.best(pipeline, dense, weights, seed)
 
     @property
     def scaler(self) -> StandardScaler:
@@ -156,15 +159,22 @@ class Trained:
         return self._pipeline.named_steps[_SCALER]
 
     def scores(self, rows: Samples) -> Doubles:
-        """(n, classes), the largest for the class that each row is taken for.
+        """(n, labels), the largest for the class that each row is taken for.
 
-        Probabilities where the model has them; of an SVM its votes, which are none.
+        Probabilities where the model has them; of an SVM its votes, which are none. What it never
+        learnt it gives no chance.
         """
         with threadpool_limits(limits=1):
             if hasattr(self._pipeline, "predict_proba"):
-                return np.asarray(self._pipeline.predict_proba(rows), np.float64)
-            decided: npt.NDArray[np.float64] = self._pipeline.decision_function(rows)
+                found = np.asarray(self._pipeline.predict_proba(rows), np.float64)
+                return self._of_all_labels(found, 0.0)
+            decided: Doubles = self._pipeline.decision_function(rows)
         if decided.ndim == 1:
             # Of two classes it gives the second one's side alone.
-            return np.stack([-decided, decided], axis=1)
-        return decided
+            decided = np.stack([-decided, decided], axis=1)
+        return self._of_all_labels(decided, -np.inf)
+
+    def _of_all_labels(self, found: Doubles, otherwise: float) -> Doubles:
+        everything = np.full((len(found), self._labels), otherwise)
+        everything[:, self._known] = found
+        return everything

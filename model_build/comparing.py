@@ -1,5 +1,6 @@
 """Runs several models on one question, keeps each result, and gives all of them."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from model_build.laboratory import MEMBERS, Laboratory, Question
 from model_build.presets import PRESETS, Entry
 from model_build.progress import Progress
 from model_build.results import Result
+
+_log = logging.getLogger(__name__)
 
 
 class Export(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +90,7 @@ def _asked(
     done = 0
     with Progress(trials * sum(model.epochs for model in _each_once([*models, *joined]))) as told:
         for model, entry in zip(models, entries, strict=True):
+            _log.info("%s: %s", model.name, model.title)
             asked = laboratory.ask(model, told.step)
             done += trials * model.epochs
             told.reach(done)

@@ -220,7 +220,6 @@ class Laboratory:
             rows,
             audio_sha256(given.table.clips, question.data),
             *(f"{clip.label} {clip.fold}" for clip in given.table.clips),
-            *(way.protocol for way in given.ways),
         )
         digest = hashlib.sha256("\n".join(depends).encode()).hexdigest()[:12]
         name = f"{question.task}-{model.name}-{question.seed}-{digest}"

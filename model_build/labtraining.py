@@ -99,7 +99,7 @@ class Trained:
 
 def at_once(course: Course) -> Course:
     """The same for a moment only."""
-    plan = msgspec.structs.replace(course.plan, epochs=_QUICK_EPOCHS)
+    plan = msgspec.structs.replace(course.plan, epochs=_QUICK_EPOCHS, traced=False)
     return msgspec.structs.replace(course, plan=plan, rows_per_epoch=_QUICK_ROWS)
 
 

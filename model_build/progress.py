@@ -6,7 +6,7 @@ from types import TracebackType
 
 import click
 
-_EPOCHS = "model_build.train"
+_CHATTY = ("model_build.train", "model_build.comparing")
 
 
 class Progress:
@@ -26,8 +26,9 @@ class Progress:
     def __enter__(self) -> "Progress":
         self._bar.__enter__()
         if self._shown:
-            # Its lines would break the bar, which says the same.
-            logging.getLogger(_EPOCHS).setLevel(logging.WARNING)
+            # Their lines would break the bar, which says the same.
+            for name in _CHATTY:
+                logging.getLogger(name).setLevel(logging.WARNING)
         return self
 
     def __exit__(
@@ -36,7 +37,8 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        logging.getLogger(_EPOCHS).setLevel(logging.NOTSET)
+        for name in _CHATTY:
+            logging.getLogger(name).setLevel(logging.NOTSET)
         self._bar.__exit__(kind, error, trace)
 
     def step(self) -> None:

@@ -57,6 +57,7 @@ class Division(msgspec.Struct, frozen=True, kw_only=True):
     """Rows to learn from and rows to be asked, (n,) each."""
 
     name: str
+    """No two divisions of a task and a seed share one: answers are kept by it."""
     learnt: Flags
     asked: Flags
 
@@ -131,6 +132,7 @@ def random_clips(table: Table, clips: Sequence[Clip], share: float, seed: int) -
         seed: Of the draw.
     """
     split = datasets.random_clips(clips, share, np.random.default_rng([seed, 2**29]))
+    split = msgspec.structs.replace(split, name=f"random clips {share:.1%}")
     return Way(
         protocol=f"random clips, {share:.0%} for the test",
         leak_free=False,
@@ -148,7 +150,7 @@ def random_windows(table: Table, share: float, seed: int) -> Way:
         protocol=f"random windows, {share:.0%} for the test",
         leak_free=False,
         unit="window",
-        divisions=(Division(name="random windows", learnt=~asked, asked=asked),),
+        divisions=(Division(name=f"random windows {share:.1%}", learnt=~asked, asked=asked),),
     )
 
 

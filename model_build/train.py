@@ -59,6 +59,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Share of the moving average of the weights that a step leaves."""
     steady: bool = False
     """Plain Adam at `peak_rate` from the first step to the last, and the weights as they end."""
+    traced: bool = True
+    """Compiled into a graph first, which takes longer than a handful of steps without."""
 
 
 def deterministic(seed: int) -> None:
@@ -198,7 +200,7 @@ def _compile(model: keras.Model, loss: Loss, plan: Plan, steps: int) -> None:
         chosen = keras.losses.BinaryCrossentropy(label_smoothing=plan.label_smoothing)
     else:
         chosen = loss
-    model.compile(optimizer, chosen, jit_compile=False)
+    model.compile(optimizer, chosen, jit_compile=False, run_eagerly=not plan.traced)
 
 
 def _one_cycle(plan: Plan, steps: int) -> keras.optimizers.Optimizer:

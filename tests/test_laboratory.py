@@ -23,24 +23,33 @@ from tests import toy_streets
 # Keras' own way of turning variables into arrays.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-LABELS = ("bark", "horn", "siren")
+LABELS = ("drilling", "siren", "street_music")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """UrbanSound8K as far as a test needs it: a tone for each of three labels, two folds."""
+    """Sets as far as a test needs them: a tone for each of three labels, two folds."""
     folder = tmp_path_factory.mktemp("toy")
-    rows = [("path", "label", "fold", "freesound_id")]
-    for fold in (1, 2):
-        for place in range(4):
-            for index, label in enumerate(LABELS):
-                name = f"{fold}-{place}-{label}.wav"
-                hz = 400.0 * 2**index + 10 * place
-                toy_streets.write(folder / name, np.tile(toy_streets.tone(hz), 2))
-                rows.append((name, label, str(fold), f"{fold}{place}{index}"))
-    with (folder / "urbansound8k.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
+    _set(
+        folder,
+        "urbansound8k",
+        [(label, str(fold)) for fold in (1, 2) for _ in range(4) for label in LABELS],
+    )
+    for name, label in (("speech", "speech"), ("music", "music"), ("esc50_clean", "rain")):
+        _set(folder, name, [(label, "")] * 3)
     return folder
+
+
+def _set(folder: Path, name: str, clips: list[tuple[str, str]]) -> None:
+    rows = [("path", "label", "fold", "group")]
+    known = [*LABELS, "speech", "music", "rain"]
+    for number, (label, fold) in enumerate(clips):
+        path = f"{name}/{number}-{label}.wav"
+        hz = 250.0 * 1.6 ** known.index(label) + number
+        toy_streets.write(folder / path, np.tile(toy_streets.tone(hz), 2))
+        rows.append((path, label, fold, f"{name} {number}"))
+    with (folder / f"{name}.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
 
 
 def run(*words: str | Path) -> Done:
@@ -199,3 +208,70 @@ def test_a_moment_is_two_epochs() -> None:
 def test_every_row_once_cannot_be_balanced() -> None:
     with pytest.raises(ValueError, match="not every class equally often"):
         labnetworks.Course(plan=labnetworks.NETWORKS["dnn"].course.plan)
+
+
+@pytest.mark.slow
+def test_the_whole_laboratory_runs_on_a_few_clips(data: Path, tmp_path: Path) -> None:
+    """All models but the one that needs YAMNet's file, which is asked below."""
+    words: list[str | Path] = ["--data", data, "--cache", tmp_path, "--quick"]
+    words += ["--per-class", "2", "--json"]
+    told = run("compare", *words).stdout
+    found = msgspec.json.decode(told.splitlines()[-1], type=list[Result])
+    assert [one.model for one in found] == [
+        *(name for name in labmodels.OFFERED if name != "yamnet"),
+        labmodels.ENSEMBLE,
+    ]
+    for one in found:
+        honest, beside = one.sides
+        assert (honest.together.clips, beside.together.clips) == (12, 6)
+        assert one.labels == LABELS
+    raw = next(one for one in found if one.model == "cnn1d")
+    assert raw.device.why_not == ("features.waveform: the device's front end does not compute it",)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in PRESETS if name not in ("advanced", "audify")])
+def test_a_preset_runs_on_a_few_clips(name: str, data: Path, tmp_path: Path) -> None:
+    run("preset", name, "--data", data, "--cache", tmp_path, "--quick")
+    preset = PRESETS[name]
+    found = results.found(tmp_path)
+    assert {one.model for one in found} == {entry.model for entry in preset.entries}
+    for one in found:
+        assert one.preset == name
+        assert [side.leak_free for side in one.sides] == [True, False]
+        assert one.sides[1].unit == preset.flattering.unit
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_transfer_learning_on_a_few_clips(
+    data_root: Path, teacher_root: Path, tmp_path: Path
+) -> None:
+    """A head on YAMNet knows more of four clips a class and fold than anything else here."""
+    words: list[str | Path] = ["--data", data_root, "--cache", tmp_path, "--per-class", "4"]
+    words += ["--yamnet", teacher_root / "yamnet.tflite"]
+    run("compare", *words, "--model", "yamnet", "--model", "svm")
+    head, svm = sorted(results.found(tmp_path), key=lambda one: one.model == "svm")
+    assert head.sides[0].mean > svm.sides[0].mean
+    assert head.device.why_not == (
+        "its rows are what a larger network hears, which the agent does not run",
+    )
+
+
+def test_two_systems_share_what_they_have_in_common(data: Path, tmp_path: Path) -> None:
+    """The folds of a model are judged once, whatever stands beside them."""
+    forest = labmodels.find("forest")
+    kept = []
+    for share in (0.2, 0.3):
+        question = laboratory.Question(
+            task="urbansound8k",
+            data=data,
+            cache=tmp_path,
+            flattering=laboratory.Flattering(share=share),
+        )
+        asked = laboratory.Laboratory(question).ask(forest)
+        kept.append({path.name: path.stat().st_mtime_ns for path in asked.place.iterdir()})
+    first, second = kept
+    assert set(first) == {"fold-1.npz", "fold-2.npz", "random-clips-20.0%.npz"}
+    assert first.items() < second.items()
+    assert set(second) - set(first) == {"random-clips-30.0%.npz"}

@@ -240,3 +240,14 @@ def test_one_label_against_the_rest_is_an_uneven_task(tmp_path: Path) -> None:
     assert honest.together.minority_recall is not None
     with pytest.raises(BuildError, match="no label `sirens`"):
         protocol.one_against_rest(table().clips, "sirens")
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_a_class_that_was_never_shown_has_no_chance(name: str) -> None:
+    rng = np.random.default_rng(5)
+    classes = np.array([0, 2] * 30)
+    rows = (rng.normal(0, 0.1, (60, 3)) + np.eye(3)[classes]).astype(np.float32)
+    scores = Trained(name, lesson(rows, classes), seed=0).scores(rows)
+    assert scores.shape == (60, 3)
+    assert np.array_equal(scores.argmax(axis=1), classes)
+    assert scores[:, 1].max() <= 0.0
