@@ -18,9 +18,12 @@ from sklearn.utils.class_weight import compute_sample_weight
 from threadpoolctl import threadpool_limits
 from xgboost import XGBClassifier
 
+from edge_agent.errors import BuildError
 from edge_agent.records import Samples
 from model_build.metrics import Doubles, Indices
 from model_build.protocol import Lesson
+from model_build.settingsfile import Settings
+from model_build.spaces import Value
 
 _SCALER, _MODEL = "scaler", "model"
 
@@ -32,6 +35,12 @@ class Estimator(Protocol):
         self, rows: Samples, classes: Indices, sample_weight: Doubles | None = None
     ) -> "Estimator":
         """Learn from rows (n, values) of classes (n,)."""
+
+    def get_params(self) -> dict[str, object]:
+        """Its settings by name."""
+
+    def set_params(self, **settings: Value) -> "Estimator":
+        """The same with other settings."""
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,9 +129,21 @@ KINDS = {
 }
 
 
-def trainer(name: str, seed: int) -> Callable[[Lesson], "Trained"]:
+def trainer(
+    name: str, seed: int, settings: Settings | None = None
+) -> Callable[[Lesson], "Trained"]:
     """What trains a model by its name, as the protocol asks for it."""
-    return lambda lesson: Trained(name, lesson, seed)
+    return lambda lesson: Trained(name, lesson, seed, settings)
+
+
+def _with(name: str, estimator: Estimator, settings: Settings) -> Estimator:
+    known = estimator.get_params()
+    unknown = [key for key in settings if key not in known]
+    if unknown:
+        raise BuildError(
+            f"{name} has no setting `{unknown[0]}`", hint=f"It has {', '.join(sorted(known))}."
+        )
+    return estimator.set_params(**settings)
 
 
 class Trained:
@@ -132,24 +153,39 @@ class Trained:
         name: A key of `KINDS`.
         lesson: Rows are (n, values), of two classes or more.
         seed: Of what is random in it.
+        settings: Of the estimator, other ones than its own.
+
+    Raises:
+        BuildError: It has no such setting, or not of such a value.
     """
 
     losses: tuple[float, ...] = ()
 
-    def __init__(self, name: str, lesson: Lesson, seed: int) -> None:
+    def __init__(
+        self, name: str, lesson: Lesson, seed: int, settings: Settings | None = None
+    ) -> None:
         kind = KINDS[name]
+        built = _with(name, kind.build(seed), settings or {})
         self._labels = lesson.labels
         # Of few clips a random split may leave a class out, and some models count without gaps.
         self._known, classes = np.unique(lesson.classes, return_inverse=True)
         dense = msgspec.structs.replace(lesson, classes=classes)
-        pipeline = Pipeline([(_SCALER, StandardScaler()), (_MODEL, kind.build(seed))])
+        pipeline = Pipeline([(_SCALER, StandardScaler()), (_MODEL, built)])
         weights = compute_sample_weight("balanced", classes)
         # Beside other work the threads of gradient boosting wait for each other: 222 s instead of
         # half a second for 90 rows, on two cores at a load of 10.
         with threadpool_limits(limits=1):
             if kind.search is None:
                 told = {f"{_MODEL}__sample_weight": weights}
-                self._pipeline = pipeline.fit(lesson.rows, classes, **told)
+                try:
+                    self._pipeline = pipeline.fit(lesson.rows, classes, **told)
+                except ValueError as error:
+                    if not settings:
+                        raise
+                    raise BuildError(
+                        f"{name} cannot learn with {settings}: {error}",
+                        hint="Mend the setting, or the range that it was drawn from.",
+                    ) from error
             else:
                 self._pipeline = kind.search.best(pipeline, dense, weights, seed)
 

@@ -17,7 +17,7 @@ import msgspec
 
 from edge_agent import __version__, resources
 from edge_agent.errors import EarshotError
-from model_build import cli_lab, cli_models
+from model_build import cli_data, cli_lab, cli_models, cli_tune
 from model_build.extras import require
 
 _NETWORK = click.option(
@@ -260,14 +260,17 @@ def certify(
     from model_build import certify as judge
     from model_build import certify_report
 
+    typed = (
+        f"model-build certify {model.name} --false-alarms-per-day {budget_per_day:g} --seed {seed}"
+        + (f" --ambient {ambient.name}" if ambient else "")
+    )
     found, listeners = judge.certify(
         model,
         data,
         budget_per_day=budget_per_day,
         seed=seed,
         ambient=ambient,
-        command=f"model-build certify {model.name} --false-alarms-per-day {budget_per_day:g} "
-        f"--seed {seed}" + (f" --ambient {ambient.name}" if ambient else ""),
+        command=typed,
         write=not dry_run,
     )
     if plots:
@@ -311,7 +314,14 @@ def robustness(model: Path, data: Path, seed: int, plots: Path | None, as_json: 
     print(robustness_report.as_json(found) if as_json else robustness_report.as_text(found))
 
 
-for command in (cli_lab.prepare, cli_lab.explore, cli_models.compare, cli_models.preset):
+for command in (
+    cli_data.data,
+    cli_lab.prepare,
+    cli_lab.explore,
+    cli_models.compare,
+    cli_models.preset,
+    cli_tune.tune,
+):
     cli.add_command(command)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from model_build.comparing import Export
     from model_build.results import Result
 
-_DATA = click.option(
+DATA = click.option(
     "--data",
     type=click.Path(path_type=Path),
     envvar="EARSHOT_DATA",
@@ -21,22 +21,29 @@ _DATA = click.option(
     show_envvar=True,
     help="The folder of recordings with their manifests.",
 )
-_CACHE = click.option(
+CACHE = click.option(
     "--cache",
     type=click.Path(path_type=Path),
     default=Path(".cache"),
     show_default=True,
     help="For features, answers, unfinished trainings and, in `results`, what came out.",
 )
-_PER_CLASS = click.option(
+PER_CLASS = click.option(
     "--per-class",
     type=click.IntRange(1),
     help="No more clips of each class in each fold than these: a quick look. Default: all.",
 )
-_QUICK = click.option(
+QUICK = click.option(
     "--quick",
     is_flag=True,
     help="Networks learn for two short epochs, to see that everything runs.",
+)
+_SETTINGS = click.option(
+    "--settings",
+    "settings_files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Also train a model with what `tune` chose; may be given more than once.",
 )
 _EXPORT = click.option(
     "--export",
@@ -50,7 +57,7 @@ _LEGACY = click.option(
     show_default=True,
     help="An interpreter with tflite-runtime 2.14 (extra `legacy`), for --export.",
 )
-_YAMNET = click.option(
+YAMNET = click.option(
     "--yamnet",
     type=click.Path(path_type=Path),
     help="A YAMNet .tflite with embeddings, which transfer learning learns from.",
@@ -108,14 +115,15 @@ _YAMNET = click.option(
     help="Of the ensemble; may be given more than once. Default: xgboost, cnn, cnn_lstm.",
 )
 @click.option("--against-rest", metavar="LABEL", help="Two classes: this label, and the rest.")
-@_DATA
+@DATA
 @CONFIG
-@_CACHE
-@_YAMNET
+@_SETTINGS
+@CACHE
+@YAMNET
 @_EXPORT
 @_LEGACY
-@_PER_CLASS
-@_QUICK
+@PER_CLASS
+@QUICK
 @SEED
 @JSON
 def compare(
@@ -125,6 +133,7 @@ def compare(
     against_rest: str | None,
     data: Path,
     config_path: Path,
+    settings_files: tuple[Path, ...],
     cache: Path,
     yamnet: Path | None,
     export: Path | None,
@@ -142,8 +151,8 @@ def compare(
     \b
     model-build compare --task urbansound8k --data ../shared/data
     """
-    _require_laboratory("compare")
-    from model_build import comparing, labmodels
+    require_laboratory("compare")
+    from model_build import comparing, labmodels, settingsfile
     from model_build.laboratory import Question
 
     question = Question(
@@ -155,7 +164,7 @@ def compare(
         seed=seed,
         quick=quick,
         yamnet=yamnet,
-        command=_typed("compare"),
+        command=typed("compare"),
     )
     every = [*labmodels.OFFERED, labmodels.ENSEMBLE]
     if yamnet is None:
@@ -166,6 +175,7 @@ def compare(
         rows=str(config_path),
         members=members,
         export=_export(export, legacy_python),
+        chosen=[settingsfile.read(path) for path in settings_files],
     )
     _told(found, as_json=as_json)
 
@@ -175,13 +185,13 @@ def compare(
     "name",
     type=click.Choice(["audify", "music-speech-noise", "cnn-lstm", "imbalanced-zoo", "advanced"]),
 )
-@_DATA
-@_CACHE
-@_YAMNET
+@DATA
+@CACHE
+@YAMNET
 @_EXPORT
 @_LEGACY
-@_PER_CLASS
-@_QUICK
+@PER_CLASS
+@QUICK
 @SEED
 @JSON
 def preset(
@@ -201,7 +211,7 @@ def preset(
     \b
     model-build preset audify --data ../shared/data
     """
-    _require_laboratory("preset")
+    require_laboratory("preset")
     from model_build import comparing
     from model_build.laboratory import Question
     from model_build.presets import PRESETS
@@ -214,13 +224,14 @@ def preset(
         seed=seed,
         quick=quick,
         yamnet=yamnet,
-        command=_typed("preset"),
+        command=typed("preset"),
     )
     found = comparing.preset(question, name, export=_export(export, legacy_python))
     _told(found, as_json=as_json)
 
 
-def _require_laboratory(command: str) -> None:
+def require_laboratory(command: str) -> None:
+    """Refuse a command in a sentence if a package of the laboratory is missing."""
     require(command, "librosa", "noisereduce", "sklearn", "xgboost", "tensorflow")
 
 
@@ -231,10 +242,10 @@ def _export(folder: Path | None, legacy_python: Path) -> "Export | None":
 
 
 # Folders are this machine's own.
-_NOT_TOLD = ("data", "cache", "export", "legacy_python", "as_json")
+_NOT_TOLD = ("data", "cache", "export", "legacy_python", "as_json", "out", "storage")
 
 
-def _typed(command: str) -> str:
+def typed(command: str) -> str:
     """What the user typed, for results and cards."""
     context = click.get_current_context()
     words = ["model-build", command]

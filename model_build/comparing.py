@@ -12,6 +12,7 @@ from model_build.laboratory import MEMBERS, Laboratory, Question
 from model_build.presets import PRESETS, Entry
 from model_build.progress import Progress
 from model_build.results import Result
+from model_build.settingsfile import Chosen
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ def compare(
     rows: str | None = None,
     members: Sequence[str] = (),
     export: Export | None = None,
+    chosen: Sequence[Chosen] = (),
 ) -> list[Result]:
     """Ask models one by one; each result is written when it is there.
 
@@ -41,16 +43,18 @@ def compare(
         rows: What classical models learn from; None: their default.
         members: Of the ensemble, whether they are asked on their own or not.
         export: Where bundles go; None: none are made.
+        chosen: Settings of models that are asked a second time, with these.
 
     Raises:
         BuildError: The task cannot be read, a model's file is missing, or no ensemble can be made
             of these members; before anything is trained.
     """
     entries = [Entry(model=name, rows=rows) for name in names if name != labmodels.ENSEMBLE]
-    chosen = (members or MEMBERS) if labmodels.ENSEMBLE in names else ()
-    if chosen:
-        labmodels.check_members(chosen)
-    return _asked(question, entries, chosen, rows, export)
+    entries += [Entry(model=one.model, rows=one.rows, settings=one.settings) for one in chosen]
+    joined = (members or MEMBERS) if labmodels.ENSEMBLE in names else ()
+    if joined:
+        labmodels.check_members(joined)
+    return _asked(question, entries, joined, rows, export)
 
 
 def preset(question: Question, name: str, *, export: Export | None = None) -> list[Result]:
@@ -81,7 +85,10 @@ def _asked(
 ) -> list[Result]:
     laboratory = Laboratory(question)
     quick = question.quick
-    models = [labmodels.find(entry.model, rows=entry.rows, quick=quick) for entry in entries]
+    models = [
+        labmodels.find(entry.model, rows=entry.rows, quick=quick, settings=entry.settings)
+        for entry in entries
+    ]
     joined = [labmodels.find(name, rows=rows, quick=quick) for name in members]
     for model in (*models, *joined):
         laboratory.check(model)
@@ -111,4 +118,4 @@ def _asked(
 
 
 def _each_once(models: Sequence[Model]) -> list[Model]:
-    return list({model.name: model for model in models}.values())
+    return list({model.called: model for model in models}.values())

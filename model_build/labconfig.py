@@ -11,11 +11,9 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from edge_agent import configtree
 from edge_agent.config import FrontendSettings
-from edge_agent.errors import ConfigError
 from edge_agent.frontend import check
-from edge_agent.settings import Settings
+from model_build import typedfile
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -220,29 +218,7 @@ def load(path: Path) -> LabConfig:
     Raises:
         ConfigError: There is no such file, or something in it is not allowed, with its place.
     """
-    shipped = RECIPES / f"{path}.yaml"
-    file = shipped if not path.exists() and shipped.is_file() else path
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        names = ", ".join(sorted(one.stem for one in RECIPES.glob("*.yaml")))
-        raise ConfigError(
-            f"{path}: cannot be read: {error.strerror}",
-            hint=f"Name a file, or a shipped configuration: {names}.",
-        ) from error
-    tree = configtree.read(file, data)
-    if tree.problems:
-        raise tree.problems[0].error()
-    if tree.root is None or configtree.is_null(tree.root):
-        raise ConfigError(
-            f"{path}: is empty", hint="Switch at least one feature on, like `features: {mel: {}}`."
-        )
-    settings = Settings(described="docs/laboratory.md")
-    typed = settings.typed(tree.root, LabConfig)
-    if settings.problems or typed is None:
-        raise settings.problems[0].error()
-    config = settings.built(typed, LabConfig)
-    if settings.problems:
-        raise settings.problems[0].error()
+    hint = "Switch at least one feature on, like `features: {mel: {}}`."
+    config = typedfile.read(path, LabConfig, if_empty=hint, shipped=RECIPES)
     assert isinstance(config, LabConfig), "what is built is what was asked for"
     return config

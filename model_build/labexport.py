@@ -54,7 +54,14 @@ def export(laboratory: Laboratory, asked: Asked, out: Path, legacy_python: Path)
     question = laboratory.question
     division = asked.given.ways[0].divisions[0]
     lesson = protocol.lesson(asked.given, division)
-    trained = Trained(asked.model.name, lesson, question.seed, asked.place, quick=question.quick)
+    trained = Trained(
+        asked.model.name,
+        lesson,
+        question.seed,
+        asked.place,
+        quick=question.quick,
+        settings=asked.model.settings,
+    )
     front = msgspec.structs.replace(
         devicefit.frontend(labconfig.load(Path(asked.model.rows))),
         mean=trained.scale.mean,
@@ -90,7 +97,7 @@ def export(laboratory: Laboratory, asked: Asked, out: Path, legacy_python: Path)
     problems = failed_checks(found.checks)
     if problems:
         return msgspec.structs.replace(device, why_not=tuple(problems))
-    folder = out / f"{question.task}-{asked.model.name}"
+    folder = out / f"{question.task}-{asked.model.called}"
     learnt = [asked.given.table.clips[clip] for clip in np.unique(lesson.clips)]
     bundles.write(
         folder,

@@ -10,8 +10,10 @@ import keras
 import msgspec
 from keras import layers
 
+from edge_agent.errors import BuildError
 from model_build import networks
 from model_build.networks import Activation, Body, Tensor
+from model_build.settingsfile import Settings
 from model_build.train import Plan
 
 
@@ -69,6 +71,39 @@ def build(
         name, network.input, network.body, shape, outputs, activation, batch=batch
     )
     return networks.with_caps(model) if network.capped else model
+
+
+def course(name: str, settings: Settings) -> Course:
+    """How a network learns, with some of it set anew.
+
+    Args:
+        name: A key of `NETWORKS`.
+        settings: Of its plan, and `rows_per_epoch`.
+
+    Raises:
+        BuildError: There is no such setting, or not of such a value.
+    """
+    own = NETWORKS[name].course
+    plan = msgspec.structs.asdict(own.plan)
+    known = [*plan, "rows_per_epoch"]
+    unknown = [key for key in settings if key not in known]
+    if unknown:
+        raise BuildError(
+            f"{name} has no setting `{unknown[0]}`", hint=f"It has {', '.join(known)}."
+        )
+    given = {key: value for key, value in settings.items() if key in plan}
+    rows = settings.get("rows_per_epoch", own.rows_per_epoch)
+    try:
+        return Course(
+            plan=msgspec.convert(plan | given, Plan),
+            rows_per_epoch=msgspec.convert(rows, int | None),
+            balanced=own.balanced,
+        )
+    except msgspec.ValidationError as error:
+        raise BuildError(
+            f"{name}: a setting has a value that it cannot have: {error}",
+            hint="docs/laboratory.md has the settings of networks.",
+        ) from error
 
 
 def multiply_adds(model: keras.Model) -> int:

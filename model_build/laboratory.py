@@ -126,7 +126,7 @@ class Laboratory:
         return self._result(
             asked.given,
             asked.answers,
-            name=asked.model.name,
+            name=asked.model.called,
             title=asked.model.title,
             rows=self._rows_in_words(asked),
             cost=self._cost(asked),

@@ -13,6 +13,7 @@ from model_build import labnetworks, train
 from model_build.labnetworks import Course, LabNetwork
 from model_build.metrics import Doubles, Indices
 from model_build.protocol import Lesson
+from model_build.settingsfile import Settings
 
 Told: TypeAlias = Callable[[], None]
 """Called at the end of each epoch."""
@@ -59,6 +60,7 @@ class Trained:
         seed: Of everything random.
         place: For the state of the run, in a folder named as the trial; taken up if it is there.
         quick: Learn for a moment only.
+        settings: Other ones than its own.
         told: Called at the end of each epoch.
     """
 
@@ -70,10 +72,13 @@ class Trained:
         place: Path,
         *,
         quick: bool = False,
+        settings: Settings | None = None,
         told: Told = lambda: None,
     ) -> None:
         network = labnetworks.NETWORKS[name]
-        course = at_once(network.course) if quick else network.course
+        course = labnetworks.course(name, settings or {})
+        if quick:
+            course = at_once(course)
         self.scale = scaling(network, lesson.rows)
         self.epochs = course.plan.epochs
         folder = place / lesson.name.replace(" ", "-")

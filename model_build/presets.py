@@ -9,6 +9,7 @@ import msgspec
 from model_build.laboratory import Flattering
 from model_build.labtasks import THREE_WAY
 from model_build.results import Published
+from model_build.settingsfile import Settings
 from model_build.tasks import URBANSOUND8K
 
 
@@ -20,6 +21,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     rows: str | None = None
     """What a classical model learns from; a network has its own."""
     published: Published | None = None
+    settings: Settings = {}
+    """Other ones than the model's own."""
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):

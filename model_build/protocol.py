@@ -179,7 +179,7 @@ def answers(train: Train, given: Material, place: Path) -> list[list[Answers]]:
         place: Where the answers are kept; what lies there is not asked again.
     """
     return [
-        [_answered(train, given, way.unit, division, place) for division in way.divisions]
+        [answered(train, given, way.unit, division, place) for division in way.divisions]
         for way in given.ways
     ]
 
@@ -238,9 +238,8 @@ def lesson(given: Material, division: Division) -> Lesson:
     )
 
 
-def _answered(
-    train: Train, given: Material, unit: Unit, division: Division, place: Path
-) -> Answers:
+def answered(train: Train, given: Material, unit: Unit, division: Division, place: Path) -> Answers:
+    """What a model says in one division; what lies at `place` is not asked again."""
     path = place / f"{division.name.replace(' ', '-')}.npz"
     if path.is_file():
         with np.load(path, allow_pickle=False) as kept:
@@ -276,13 +275,19 @@ def _answered(
     )
 
 
+def confusion(given: Material, unit: Unit, found: Answers) -> metrics.Counts:
+    """(labels, labels), a row for each true label."""
+    clips = found.units if unit == "clip" else given.table.owners()[found.units]
+    return metrics.confusion(_classes(given)[clips], found.scores.argmax(axis=1), len(given.labels))
+
+
 def _side(given: Material, way: Way, found: Sequence[Answers]) -> Side:
     trials, counted = [], []
     mistakes: list[Mistake] = []
     for one in found:
         clips = one.units if way.unit == "clip" else given.table.owners()[one.units]
         truth, guess = _classes(given)[clips], one.scores.argmax(axis=1)
-        counts = metrics.confusion(truth, guess, len(given.labels))
+        counts = confusion(given, way.unit, one)
         counted.append(counts)
         trials.append(
             Trial(

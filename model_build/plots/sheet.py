@@ -23,10 +23,12 @@ def sheet(width_in: float, height_in: float) -> tuple[Sheet, Axes]:
     return figure, axes
 
 
-def sheet_of(width_in: float, height_in: float, columns: int) -> tuple[Sheet, list[Axes]]:
-    """An empty figure with pairs of axes side by side, which share their scales."""
+def sheet_of(
+    width_in: float, height_in: float, columns: int, *, share_x: bool = True, share_y: bool = True
+) -> tuple[Sheet, list[Axes]]:
+    """An empty figure with pairs of axes side by side, which share their scales or some of them."""
     figure = Sheet(figsize=(width_in, height_in), layout="constrained")
-    grid = figure.subplots(1, columns, squeeze=False, sharex=True, sharey=True)
+    grid = figure.subplots(1, columns, squeeze=False, sharex=share_x, sharey=share_y)
     return figure, list(grid[0])
 
 
