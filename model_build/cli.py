@@ -17,7 +17,7 @@ import msgspec
 
 from edge_agent import __version__, resources
 from edge_agent.errors import EarshotError
-from model_build import cli_data, cli_lab, cli_models, cli_tune
+from model_build import cli_data, cli_lab, cli_models, cli_report, cli_tune
 from model_build.extras import require
 
 _NETWORK = click.option(
@@ -236,6 +236,11 @@ def evaluate(
 )
 @_SEED
 @click.option("--plots", type=click.Path(path_type=Path), help="A folder for a picture a label.")
+@click.option(
+    "--curves",
+    type=click.Path(path_type=Path),
+    help="A file for recall against false alarms, which `report` shows.",
+)
 @click.option("--dry-run", is_flag=True, help="Leave the bundle as it is.")
 @_JSON
 def certify(
@@ -245,6 +250,7 @@ def certify(
     ambient: Path | None,
     seed: int,
     plots: Path | None,
+    curves: Path | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -273,6 +279,10 @@ def certify(
         command=typed,
         write=not dry_run,
     )
+    if curves:
+        from model_build import operating
+
+        operating.write(operating.curves(found, listeners, typed), curves)
     if plots:
         from model_build.plots.delay import draw
 
@@ -320,6 +330,7 @@ for command in (
     cli_lab.explore,
     cli_models.compare,
     cli_models.preset,
+    cli_report.report,
     cli_tune.tune,
 ):
     cli.add_command(command)

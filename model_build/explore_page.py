@@ -3,24 +3,18 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from edge_agent.config import FrontendSettings
-from edge_agent.frontend import Frames
-from edge_agent.records import Samples
-from model_build import duplicates, features
+from model_build import duplicates
 from model_build.datasets import Skip
 from model_build.duplicates import LEAST_S, NEAR
 from model_build.exploration import Examined, Exploration
 from model_build.features import SILENT_DBFS
-from model_build.pages import folded, good, note, page, picture, table, warning
+from model_build.pages import folded, good, note, page, picture, shortened, table, warning
 from model_build.plots import exploration as plots
 from model_build.plots.sheet import svg
+from model_build.spectrogram import ABOUT, STEP_S, Spectrograms
 
-_SHOWN = FrontendSettings()
 _EXAMPLES = 3
 _STRONG = 0.95
-_MOST_ROWS = 20
 _UNEVEN = 3.0
 
 
@@ -52,10 +46,7 @@ def made(found: Exploration, root: Path) -> str:
         "<h2>Features against each other</h2>",
         *_correlation(found),
         "<h2>Examples of each class</h2>",
-        note(
-            "Log-mel levels over seconds, 64 bands from 50 to 7500 Hz, 60 dB down from each clip's "
-            "loudest. Clips are those of the class whose loudness is in the middle."
-        ),
+        note(f"{ABOUT} Clips are those of the class whose loudness is in the middle."),
         *_examples(found, root),
     ]
     return page(title, sections)
@@ -166,7 +157,7 @@ def _silent(found: Exploration) -> str:
         for one in silent
     ]
     head = ("nearly silent", "class", "RMS, dBFS", "peak, dBFS")
-    return _shortened(head, rows, "nearly silent clips")
+    return shortened(head, rows, "nearly silent clips")
 
 
 def _duplicates(found: Exploration) -> list[str]:
@@ -187,7 +178,7 @@ def _duplicates(found: Exploration) -> list[str]:
             for one, other, with_, how in pairs
         ]
         head = ("clip", "class", "the same sound as", "class", "agreement", "differ in")
-        parts.append(_shortened(head, rows, "pairs that stand where they must not"))
+        parts.append(shortened(head, rows, "pairs that stand where they must not"))
     else:
         parts.append(good("No such pair differs in label, fold or recording."))
     short = sum(one.too_short_to_compare for one in found.clips)
@@ -196,7 +187,7 @@ def _duplicates(found: Exploration) -> list[str]:
         parts.append(note(text))
     if found.exact:
         lists = [(", ".join(found.clips[i].clip.path for i in group),) for group in found.exact]
-        parts.append(_shortened(("the same samples",), lists, "groups of the same samples"))
+        parts.append(shortened(("the same samples",), lists, "groups of the same samples"))
     groups = duplicates.groups([(pair.one, pair.other) for pair in found.near])
     if groups:
         lists = [(", ".join(found.clips[i].clip.path for i in group),) for group in groups]
@@ -216,7 +207,7 @@ def _unusable(found: Exploration) -> list[str]:
         parts.append(table(("manifest", "column", "rows where it is empty"), rows))
     for skips, what in ((found.unreadable, "clips that cannot be read"), (found.problems, "rows")):
         if skips:
-            parts.append(_shortened(("clip", "what is wrong"), _skips(skips), what))
+            parts.append(shortened(("clip", "what is wrong"), _skips(skips), what))
     return parts or [good("None.")]
 
 
@@ -244,33 +235,21 @@ def _correlation(found: Exploration) -> list[str]:
         parts.append(warning(f"Never changes from clip to clip: {', '.join(still)}."))
     if strong:
         rows = [(one, other, f"{value:+.3f}") for _, one, other, value in sorted(strong)[::-1]]
-        parts.append(_shortened(("feature", "says the same as", "correlation"), rows, "pairs"))
+        parts.append(shortened(("feature", "says the same as", "correlation"), rows, "pairs"))
     else:
         parts.append(note(f"No two features correlate by {_STRONG:g} or more."))
     return parts
 
 
 def _examples(found: Exploration, root: Path) -> Iterator[str]:
-    frames = Frames(_SHOWN)
+    shown_as = Spectrograms()
     for label in sorted({one.clip.label for one in found.clips}):
         of_label = [one for one in found.clips if one.clip.label == label]
         of_label.sort(key=lambda one: (one.rms_dbfs, one.clip.path))
         first = max(0, (len(of_label) - _EXAMPLES) // 2)
         shown = [
-            (Path(one.clip.path).name, _levels(root / one.clip.path, frames))
+            (Path(one.clip.path).name, shown_as.levels(root / one.clip.path))
             for one in of_label[first : first + _EXAMPLES]
         ]
-        drawn = plots.spectrograms(label, shown, _SHOWN.hop / _SHOWN.rate)
+        drawn = plots.spectrograms(label, shown, STEP_S)
         yield picture(svg(drawn), f"spectrograms of {label}")
-
-
-def _levels(path: Path, frames: Frames) -> Samples:
-    samples = features.looped(features.heard(path, _SHOWN.rate), _SHOWN.n_fft)
-    return np.asarray(frames.batch(samples))
-
-
-def _shortened(head: Sequence[str], rows: Sequence[Sequence[str]], what: str) -> str:
-    """A table; of a long one the first rows, and all of them behind a click."""
-    if len(rows) <= _MOST_ROWS:
-        return table(head, rows)
-    return table(head, rows[:_MOST_ROWS]) + folded(f"all {len(rows)} {what}", table(head, rows))

@@ -7,6 +7,7 @@ from html import escape
 _STYLE = """
 body{font:15px/1.45 sans-serif;color:#222;max-width:1080px;margin:2em auto;padding:0 1em}
 h1{font-size:1.5em;margin-bottom:.1em}h2{font-size:1.15em;margin:1.8em 0 .4em}
+h3{font-size:1em;margin:1.4em 0 .3em}
 table{border-collapse:collapse;margin:.8em 0;font-variant-numeric:tabular-nums}
 th,td{padding:.2em .7em;border-bottom:1px solid #ddd;text-align:left;vertical-align:top;
 overflow-wrap:break-word}
@@ -36,6 +37,27 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     titles = "".join(f"<th>{escape(title)}</th>" for title in head)
     lines = "".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in rows)
     return f"<table><thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table>"
+
+
+_MOST_ROWS = 20
+
+
+def shortened(head: Sequence[str], rows: Sequence[Sequence[str]], what: str) -> str:
+    """A table; of a long one the first rows, and all of them behind a click.
+
+    Args:
+        head: Titles of the columns.
+        rows: Plain texts.
+        what: The rows are.
+    """
+    if len(rows) <= _MOST_ROWS:
+        return table(head, rows)
+    return table(head, rows[:_MOST_ROWS]) + folded(f"all {len(rows)} {what}", table(head, rows))
+
+
+def heading(text: str, level: int = 2) -> str:
+    """Plain text above a section, or at level 3 above a part of one."""
+    return f"<h{level}>{escape(text)}</h{level}>"
 
 
 def folded(summary: str, inside: str) -> str:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from edge_agent.bundle import load
 from edge_agent.errors import BuildError
-from model_build import street
+from model_build import operating, street
 from model_build.certify import Certification, certify
 from model_build.certify_report import as_json, as_text
 from model_build.cli import cli
@@ -165,6 +165,27 @@ def test_a_picture_of_each_label_is_drawn_the_same_each_time(
     for first, second in zip(one, two, strict=True):
         assert first.read_bytes() == second.read_bytes()
         assert "<svg" in first.read_text()
+
+
+def test_curves_hold_what_was_chosen_and_what_the_test_gave(
+    certified: tuple[Certification, tuple[Listener, ...]], tmp_path: Path
+) -> None:
+    found, listeners = certified
+    made = operating.curves(found, listeners, "as typed")
+    operating.write(made, tmp_path / "curves.json")
+    assert operating.read(tmp_path / "curves.json") == made
+    assert [curve.label for curve in made.labels] == [one.label.id for one in listeners]
+    for curve in made.labels:
+        trial, judged = found.chosen[curve.label], found.test.labels[curve.label]
+        assert curve.chosen.on == trial.on
+        assert curve.chosen.alarms_per_hour == trial.alarms / found.validation_hours
+        assert curve.chosen.recall == trial.counts.right / trial.counts.true
+        assert curve.test.recall == judged.recall
+        assert curve.test.alarms_per_hour == judged.alarms.per_hour
+        # The whole grid of an int8 score, in steps of eight.
+        on = [point.on for point in curve.points]
+        assert on == sorted(on)
+        assert len(on) == 31
 
 
 def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:

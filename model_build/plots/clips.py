@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from model_build.evaluate import Evaluation
+from model_build.plots.confusion import confusion
 from model_build.plots.sheet import Sheet, save, sheet
 
 
@@ -17,24 +18,8 @@ def draw(found: Evaluation, folder: Path) -> list[Path]:
 
 
 def _confusion(found: Evaluation) -> Sheet:
-    counts = np.array(found.confusion)
-    clips = np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size = 2.5 + 0.5 * len(found.labels)
-    figure, axes = sheet(size + 1, size)
-    image = axes.imshow(counts / clips, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(image, label="share of the true label's clips")
-    ticks = range(len(found.labels))
-    axes.set_xticks(ticks, found.labels, rotation=60, ha="right", rotation_mode="anchor")
-    axes.set_yticks(ticks, found.labels)
-    axes.set_xlabel("taken for")
-    axes.set_ylabel("true label")
-    axes.set_title(f"{found.n_clips} clips, accuracy {100 * found.accuracy:.1f} %")
-    for (row, column), count in np.ndenumerate(counts):
-        if count:
-            dark = count / clips[row, 0] > 0.5
-            color = "white" if dark else "black"
-            axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=8)
-    return figure
+    title = f"{found.n_clips} clips, accuracy {100 * found.accuracy:.1f} %"
+    return confusion(np.array(found.confusion), found.labels, title)
 
 
 def _reliability(found: Evaluation) -> Sheet:

@@ -12,6 +12,8 @@ from model_build.plots.sheet import Sheet, sheet, sheet_of
 _WIDTH_IN = 10.0
 _LINE_IN = 0.2
 _SILENT = -120.0
+_COLUMNS = 3
+"""Spectrograms side by side, at least, so that one alone is no wider than others."""
 _RANGE_DB = 60.0
 _MOST_NAMED = 40
 """Columns; more names than these cannot be read, so groups of columns are named."""
@@ -84,8 +86,10 @@ def spectrograms(label: str, examples: Sequence[tuple[str, Samples]], step_s: fl
         examples: Name and log-mel levels, (frames, bands) in dB, of each.
         step_s: From frame to frame.
     """
-    figure, several = sheet_of(_WIDTH_IN, 1.8, len(examples))
-    for axes, (name, shown) in zip(several, examples, strict=True):
+    figure, several = sheet_of(_WIDTH_IN, 1.8, max(_COLUMNS, len(examples)))
+    for axes in several[len(examples) :]:
+        axes.set_axis_off()
+    for axes, (name, shown) in zip(several, examples, strict=False):
         loudest = float(shown.max(initial=-_RANGE_DB))
         axes.imshow(
             shown.T,
