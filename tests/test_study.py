@@ -125,6 +125,7 @@ searched("random", 12, storage=sys.argv[1])
 """
 
 
+@pytest.mark.slow
 def test_workers_share_a_study_and_draw_nothing_twice(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/study.db"
     searched("random", 1, storage=storage)

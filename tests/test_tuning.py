@@ -127,6 +127,7 @@ def test_a_search_that_finds_nothing_better_says_so(data: Path, tmp_path: Path) 
     assert "Nothing that was tried is better" in (tmp_path / "svm.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_network_is_tuned_and_trained_with_what_was_found(data: Path, tmp_path: Path) -> None:
     space = tmp_path / "space.yaml"
     space.write_text("batch: {choices: [16, 32]}\npeak_rate: {low: 0.001, high: 0.1, log: true}")
