@@ -214,6 +214,7 @@ def _watched(
             _FIRST_WAIT_S,
         )  # fmt: skip
         since_ns = heard_ns = clock.monotonic_ns()
+        print(f"listening; {len(found)} of {count(len(devices))} told of themselves", flush=True)
         with suppress(KeyboardInterrupt):
             while True:
                 _take(listeners, found, sites)

@@ -330,7 +330,8 @@ def test_a_process_that_is_killed_goes_on_where_it_was(scene: Scene) -> None:
     held = kept.load(scene.fleet, 2)
     assert held is not None
     run = Process(scene)
-    SystemClock().wait(7)
+    run.told("listening; ")
+    SystemClock().wait(3)
     told = run.end(signal.SIGINT)
     assert run.process.returncode == 1
     assert "given to 3 of 30 devices; 27 saw nothing of it" in told
