@@ -292,7 +292,9 @@ class Process:
     """`edge-agent fleet rollout run`, as it is typed."""
 
     def __init__(self, scene: Scene) -> None:
-        command = [sys.executable, "-u", "-m", "edge_agent", "fleet", "rollout", "run"]
+        # What a shell starts in the background ignores Ctrl-C, and so does all below it.
+        command = ["env", "--default-signal=INT", sys.executable, "-u"]
+        command += ["-m", "edge_agent", "fleet", "rollout", "run"]
         where = ["--keys", str(scene.keys), "--repo", str(scene.repo), "--dir", str(scene.fleet)]
         self._log = scene.keys.parent / "run.log"
         with self._log.open("wb") as log:
