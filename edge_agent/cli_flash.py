@@ -5,15 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edge_agent.cli_options import DIR, WAIT
+
 if TYPE_CHECKING:
     from edge_agent.fleet.seed import System
 
-_DIR = click.option(
-    "--dir",
-    "folder",
-    type=click.Path(path_type=Path),
-    help="The fleet's folder. By default the nearest one upwards with a fleet.yaml.",
-)
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 _PATH = click.Path(path_type=Path)
 _MOST_DAYS = 825
@@ -25,7 +21,7 @@ def identity() -> None:
 
 
 @identity.command("init")
-@_DIR
+@DIR
 @click.option("--name", help="In the authority's certificate; by default the folder's.")
 def identity_init(folder: Path | None, name: str | None) -> None:
     """Make the fleet's own authority; its key is kept encrypted.
@@ -40,7 +36,7 @@ def identity_init(folder: Path | None, name: str | None) -> None:
 
 @identity.command("issue")
 @click.argument("chosen", nargs=-1, metavar="[DEVICES]...")
-@_DIR
+@DIR
 @click.option("--broker", "hosts", multiple=True, metavar="HOST", help="A broker's, by its name.")
 @click.option(
     "--reader", "readers", multiple=True, metavar="NAME", help="A listener's: city, panel."
@@ -76,7 +72,7 @@ def identity_issue(
 
 @identity.command("revoke")
 @click.argument("name")
-@_DIR
+@DIR
 @click.option("--broker", "kind", flag_value="brokers", help="NAME is a broker.")
 @click.option("--reader", "kind", flag_value="readers", help="NAME is a listener.")
 def identity_revoke(name: str, folder: Path | None, kind: str | None) -> None:
@@ -97,7 +93,7 @@ def identity_revoke(name: str, folder: Path | None, kind: str | None) -> None:
 
 @click.command("decommission")
 @click.argument("name", metavar="DEVICE")
-@_DIR
+@DIR
 @click.option(
     "--reader",
     default="office",
@@ -105,14 +101,7 @@ def identity_revoke(name: str, folder: Path | None, kind: str | None) -> None:
     metavar="NAME",
     help="Who looks what the broker keeps.",
 )
-@click.option(
-    "--wait",
-    "wait_s",
-    type=click.FloatRange(0.1, 600),
-    default=10.0,
-    show_default=True,
-    help="Seconds to wait for the broker at most.",
-)
+@WAIT
 @click.option("--force", is_flag=True, help="Also while the device is connected.")
 @_DRY_RUN
 def decommission(
@@ -133,7 +122,7 @@ def decommission(
 
 @click.command("broker")
 @click.argument("host", required=False)
-@_DIR
+@DIR
 @click.option(
     "--format",
     "_kind",
@@ -166,7 +155,7 @@ def broker(
 
 @click.command("flash")
 @click.argument("chosen", nargs=-1, required=True, metavar="DEVICES...")
-@_DIR
+@DIR
 @click.option("--boot", type=_PATH, help="Where a card's boot partition is mounted.")
 @click.option("--image", type=_PATH, help="An image of a card; the copy with the seed is --out.")
 @click.option("--out", type=_PATH, help="With --image a file, without it a folder.")

@@ -10,6 +10,7 @@ import click
 
 from edge_agent import cli_publish, cli_rollout, cli_update
 from edge_agent.cli_flash import broker, decommission, flash, identity
+from edge_agent.cli_options import CHOSEN, DIR, JSON
 
 _CONFIG = click.option(
     "--config",
@@ -19,14 +20,6 @@ _CONFIG = click.option(
     show_default=True,
     help="The device's configuration.",
 )
-_DIR = click.option(
-    "--dir",
-    "folder",
-    type=click.Path(path_type=Path),
-    help="The fleet's folder. By default the nearest one upwards with a fleet.yaml.",
-)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, nothing else.")
-_CHOSEN = click.argument("chosen", nargs=-1, metavar="[DEVICES]...")
 _DEVICE = click.option("--device", required=True, help="Of the inventory.")
 
 
@@ -37,7 +30,7 @@ def config() -> None:
 
 @config.command("check")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@_JSON
+@JSON
 def config_check(files: tuple[Path, ...], as_json: bool) -> None:
     """Find everything in configurations that the agent would refuse.
 
@@ -51,7 +44,7 @@ def config_check(files: tuple[Path, ...], as_json: bool) -> None:
 
 @config.command("show")
 @_CONFIG
-@_JSON
+@JSON
 def config_show(config_path: Path, as_json: bool) -> None:
     """Print every setting in force, and whether the file or a default says so.
 
@@ -116,8 +109,8 @@ def fleet_init(folder: Path) -> None:
 
 
 @fleet.command("check")
-@_DIR
-@_JSON
+@DIR
+@JSON
 @click.option("--github", is_flag=True, help="Print annotations for GitHub's checks.")
 def fleet_check(folder: Path | None, as_json: bool, github: bool) -> None:
     """Find everything that is wrong, with its place and how many devices it hits.
@@ -135,9 +128,9 @@ def fleet_check(folder: Path | None, as_json: bool, github: bool) -> None:
 
 
 @fleet.command("list")
-@_CHOSEN
-@_DIR
-@_JSON
+@CHOSEN
+@DIR
+@JSON
 @click.option("--ansible", is_flag=True, help="Print what Ansible's inventory scripts print.")
 def fleet_list(chosen: tuple[str, ...], folder: Path | None, as_json: bool, ansible: bool) -> None:
     """List the devices with the layers that make them.
@@ -155,8 +148,8 @@ def fleet_list(chosen: tuple[str, ...], folder: Path | None, as_json: bool, ansi
 
 @fleet.command("show")
 @click.argument("device")
-@_DIR
-@_JSON
+@DIR
+@JSON
 def fleet_show(device: str, folder: Path | None, as_json: bool) -> None:
     """Print a device's merged settings, each with its file, line and column.
 
@@ -171,8 +164,8 @@ def fleet_show(device: str, folder: Path | None, as_json: bool) -> None:
 @fleet.command("explain")
 @click.argument("key", required=False)
 @_DEVICE
-@_DIR
-@_JSON
+@DIR
+@JSON
 def fleet_explain(key: str | None, device: str, folder: Path | None, as_json: bool) -> None:
     """Say which files had a say in a setting of a device, the one in force first.
 
@@ -186,11 +179,11 @@ def fleet_explain(key: str | None, device: str, folder: Path | None, as_json: bo
 
 @fleet.command("diff")
 @click.argument("revision", default="HEAD")
-@_CHOSEN
-@_DIR
+@CHOSEN
+@DIR
 @click.option("--key", help="Only this setting and what is below it.")
 @click.option("--exit-code", "by_code", is_flag=True, help="End with 1 when something differs.")
-@_JSON
+@JSON
 def fleet_diff(
     revision: str,
     chosen: tuple[str, ...],
@@ -210,8 +203,8 @@ def fleet_diff(
 
 
 @fleet.command("render")
-@_CHOSEN
-@_DIR
+@CHOSEN
+@DIR
 @click.option("--out", type=click.Path(path_type=Path), help="By default build/ in the folder.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 def fleet_render(

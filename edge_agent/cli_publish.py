@@ -5,12 +5,8 @@ from typing import Literal
 
 import click
 
-_DIR = click.option(
-    "--dir",
-    "folder",
-    type=click.Path(path_type=Path),
-    help="The fleet's folder. By default the nearest one upwards with a fleet.yaml.",
-)
+from edge_agent.cli_options import DIR, REPO
+
 _KEYS = click.option(
     "--keys",
     "keys_folder",
@@ -18,13 +14,6 @@ _KEYS = click.option(
     required=True,
     type=click.Path(path_type=Path),
     help="Where the private keys lie; outside of the fleet's folder.",
-)
-_REPO = click.option(
-    "--repo",
-    metavar="DIR",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="The repository: static files, to be served as they are.",
 )
 
 
@@ -35,9 +24,9 @@ def keys() -> None:
 
 @keys.command("init")
 @_KEYS
-@_REPO
+@REPO
 @click.option("--devices", type=click.IntRange(1), help="How many there will be. Default: as now.")
-@_DIR
+@DIR
 def keys_init(keys_folder: Path, repo: Path, devices: int | None, folder: Path | None) -> None:
     """Make four keys and an empty repository.
 
@@ -53,7 +42,7 @@ def keys_init(keys_folder: Path, repo: Path, devices: int | None, folder: Path |
 @keys.command("rotate")
 @click.argument("role", type=click.Choice(["root", "targets", "release", "online"]))
 @_KEYS
-@_REPO
+@REPO
 def keys_rotate(
     role: Literal["root", "targets", "release", "online"], keys_folder: Path, repo: Path
 ) -> None:
@@ -71,8 +60,8 @@ def keys_rotate(
 @click.command("publish")
 @click.argument("chosen", nargs=-1, metavar="[DEVICES]...")
 @_KEYS
-@_REPO
-@_DIR
+@REPO
+@DIR
 @click.option(
     "--window",
     type=click.IntRange(0, 86400),

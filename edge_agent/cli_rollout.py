@@ -9,12 +9,8 @@ from pathlib import Path
 
 import click
 
-_DIR = click.option(
-    "--dir",
-    "folder",
-    type=click.Path(path_type=Path),
-    help="The fleet's folder. By default the nearest one upwards with a fleet.yaml.",
-)
+from edge_agent.cli_options import CHOSEN, DIR, JSON, REPO, WAIT
+
 _KEYS = click.option(
     "--keys",
     "keys_folder",
@@ -23,24 +19,15 @@ _KEYS = click.option(
     type=click.Path(path_type=Path),
     help="Where release.pem and online.pem lie.",
 )
-_REPO = click.option(
-    "--repo",
-    metavar="DIR",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="The repository: static files, to be served as they are.",
-)
 _FORCE = click.option(
     "--force", is_flag=True, help="Begin although the first ring lacks a board or a microphone."
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, nothing else.")
 _READER_HELP = "Who listens at the broker: edge-agent fleet identity issue --reader NAME."
-_CHOSEN = click.argument("chosen", nargs=-1, metavar="[DEVICES]...")
 
 
 @click.command("status")
-@_CHOSEN
-@_DIR
+@CHOSEN
+@DIR
 @click.option(
     "--repo",
     metavar="DIR",
@@ -54,21 +41,14 @@ _CHOSEN = click.argument("chosen", nargs=-1, metavar="[DEVICES]...")
     show_default=True,
     help=_READER_HELP,
 )
-@click.option(
-    "--wait",
-    "wait_s",
-    type=click.FloatRange(0.1, 600),
-    default=10.0,
-    show_default=True,
-    help="Seconds to wait for the broker at most.",
-)
+@WAIT
 @click.option(
     "--prometheus",
     metavar="FILE",
     type=click.Path(path_type=Path),
     help="Also write the figures for a textfile collector, to a file named like earshot.prom.",
 )
-@_JSON
+@JSON
 def status(
     chosen: tuple[str, ...],
     folder: Path | None,
@@ -103,17 +83,10 @@ def status(
 
 
 @click.command("calibrations")
-@_CHOSEN
-@_DIR
+@CHOSEN
+@DIR
 @click.option("--reader", metavar="NAME", default="office", show_default=True, help=_READER_HELP)
-@click.option(
-    "--wait",
-    "wait_s",
-    type=click.FloatRange(0.1, 600),
-    default=10.0,
-    show_default=True,
-    help="Seconds to wait for the broker at most.",
-)
+@WAIT
 def calibrations(chosen: tuple[str, ...], folder: Path | None, reader: str, wait_s: float) -> None:
     """Print a CSV of what each microphone's decibels rest on, as its device says.
 
@@ -134,9 +107,9 @@ def rollout() -> None:
 
 
 @rollout.command("plan")
-@_REPO
+@REPO
 @_FORCE
-@_DIR
+@DIR
 def rollout_plan(repo: Path, force: bool, folder: Path | None) -> None:
     """Print who would be given the folder's release, in which ring; change nothing.
 
@@ -151,7 +124,7 @@ def rollout_plan(repo: Path, force: bool, folder: Path | None) -> None:
 
 @rollout.command("run")
 @_KEYS
-@_REPO
+@REPO
 @click.option("--reader", metavar="NAME", default="rollout", show_default=True, help=_READER_HELP)
 @click.option("--go-on", is_flag=True, help="Go on in spite of what stopped it.")
 @_FORCE
@@ -162,7 +135,7 @@ def rollout_plan(repo: Path, force: bool, folder: Path | None) -> None:
     show_default=True,
     help="Seconds over which devices spread their restarts.",
 )
-@_DIR
+@DIR
 def rollout_run(
     keys_folder: Path,
     repo: Path,
@@ -197,9 +170,9 @@ def rollout_run(
 
 
 @rollout.command("status")
-@_REPO
+@REPO
 @click.option("--reader", metavar="NAME", default="office", show_default=True, help=_READER_HELP)
-@_DIR
+@DIR
 def rollout_status(repo: Path, reader: str, folder: Path | None) -> None:
     """Print how the latest rollout stands, by what its devices say now.
 
@@ -214,7 +187,7 @@ def rollout_status(repo: Path, reader: str, folder: Path | None) -> None:
 
 @rollout.command("abort")
 @_KEYS
-@_REPO
+@REPO
 @click.option(
     "--window",
     type=click.IntRange(0, 86400),
@@ -223,7 +196,7 @@ def rollout_status(repo: Path, reader: str, folder: Path | None) -> None:
     help="Seconds over which devices spread their restarts.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@_DIR
+@DIR
 def rollout_abort(
     keys_folder: Path, repo: Path, window: int, dry_run: bool, folder: Path | None
 ) -> None:
@@ -270,7 +243,7 @@ def rollout_abort(
 @click.option("--storms", type=click.IntRange(0, 100), default=0, help="Cut all lines so often.")
 @click.option("--kills", type=click.IntRange(0, 100), default=0, help="Kill our broker so often.")
 @click.option("--seed", type=click.IntRange(0, 2**63), default=0, show_default=True)
-@_JSON
+@JSON
 def simulate(
     devices: int,
     broker: str | None,
