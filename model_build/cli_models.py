@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from model_build.comparing import Export
     from model_build.results import Result
 
+MODELS = (
+    "svm", "forest", "boosting", "xgboost",
+    "dnn", "lstm", "gru", "cnn1d", "cnn", "cnn_lstm", "yamnet",
+)  # fmt: skip
+"""As `labmodels` has them, which takes long to import."""
+
 DATA = click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -75,42 +81,14 @@ YAMNET = click.option(
 @click.option(
     "--model",
     "models",
-    type=click.Choice(
-        [
-            "svm",
-            "forest",
-            "boosting",
-            "xgboost",
-            "dnn",
-            "lstm",
-            "gru",
-            "cnn1d",
-            "cnn",
-            "cnn_lstm",
-            "yamnet",
-            "ensemble",
-        ]
-    ),
+    type=click.Choice([*MODELS, "ensemble"]),
     multiple=True,
     help="Only this one; may be given more than once. Default: all, yamnet if its file is given.",
 )
 @click.option(
     "--member",
     "members",
-    type=click.Choice(
-        [
-            "forest",
-            "boosting",
-            "xgboost",
-            "dnn",
-            "lstm",
-            "gru",
-            "cnn1d",
-            "cnn",
-            "cnn_lstm",
-            "yamnet",
-        ]
-    ),
+    type=click.Choice(MODELS[1:]),
     multiple=True,
     help="Of the ensemble; may be given more than once. Default: xgboost, cnn, cnn_lstm.",
 )

@@ -7,28 +7,23 @@ import click
 import msgspec
 
 from model_build.cli_lab import CONFIG, JSON, SEED
-from model_build.cli_models import CACHE, DATA, PER_CLASS, QUICK, YAMNET, require_laboratory, typed
+from model_build.cli_models import (
+    CACHE,
+    DATA,
+    MODELS,
+    PER_CLASS,
+    QUICK,
+    YAMNET,
+    require_laboratory,
+    typed,
+)
 from model_build.extras import require
 
 
 @click.command()
 @click.argument(
     "model",
-    type=click.Choice(
-        [
-            "svm",
-            "forest",
-            "boosting",
-            "xgboost",
-            "dnn",
-            "lstm",
-            "gru",
-            "cnn1d",
-            "cnn",
-            "cnn_lstm",
-            "yamnet",
-        ]
-    ),
+    type=click.Choice(MODELS),
 )
 @click.option(
     "--search",

@@ -8,11 +8,9 @@ from typing import NamedTuple
 
 from edge_agent.clock import Clock
 from edge_agent.commands.office import fleet_of, refuse_errors
-from edge_agent.commands.reading import listening
-from edge_agent.fleet import reports
+from edge_agent.commands.reading import heard
 from edge_agent.fleet.inventory import Device, selected
-from edge_agent.fleet.listening import wait_until_told
-from edge_agent.fleet.reports import Report, Reports
+from edge_agent.fleet.reports import Report
 
 
 class _Row(NamedTuple):
@@ -51,16 +49,14 @@ def calibrations(
     fleet = fleet_of(path)
     refuse_errors(fleet)
     devices = selected(fleet.devices, chosen)
-    found: Reports = {}
-    sites = {device.name: device.site for device in devices}
-    with listening(fleet, devices, reader, clock) as listeners:
-        wait_until_told(
-            listeners,
-            clock,
-            lambda one: reports.take(found, sites, one),
-            lambda: all(found.get(name, Report()).info is not None for name in sites),
-            wait_s,
-        )
+    found = heard(
+        fleet,
+        devices,
+        reader,
+        clock,
+        lambda told: all(told.get(one.name, Report()).info is not None for one in devices),
+        wait_s,
+    )
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(_Row._fields)
     rows = [row for device in devices for row in _rows(device, found.get(device.name, Report()))]

@@ -5,13 +5,13 @@ from pathlib import Path
 from edge_agent.clock import Clock
 from edge_agent.commands.identity import revoke
 from edge_agent.commands.office import config_of, fleet_of, refuse_errors
-from edge_agent.commands.reading import listening, shown
+from edge_agent.commands.reading import heard, shown
 from edge_agent.errors import ConfigError
-from edge_agent.fleet import clearing, reports
+from edge_agent.fleet import clearing
 from edge_agent.fleet.identity import Subject
 from edge_agent.fleet.inventory import selected
-from edge_agent.fleet.listening import Address, wait_until_told
-from edge_agent.fleet.reports import Report, Reports
+from edge_agent.fleet.listening import Address
+from edge_agent.fleet.reports import Report
 
 _WIPE = (
     "edge-agent uninstall && rm -r /etc/earshot /var/lib/earshot /var/lib/earshot-config, "
@@ -56,15 +56,7 @@ def decommission(
             hint="Take its password away at the broker, and write retired into its row.",
         )
     identity = shown(fleet, Subject(kind="devices", name=name))
-    found: Reports = {}
-    with listening(fleet, [device], reader, clock) as listeners:
-        wait_until_told(
-            listeners,
-            clock,
-            lambda one: reports.take(found, {name: device.site}, one),
-            lambda: False,
-            wait_s,
-        )
+    found = heard(fleet, [device], reader, clock, lambda _: False, wait_s)
     report = found.get(name, Report())
     if report.online and not force:
         raise ConfigError(

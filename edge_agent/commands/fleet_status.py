@@ -9,20 +9,18 @@ import msgspec
 
 from edge_agent.clock import Clock
 from edge_agent.commands.office import fleet_of, refuse_errors
-from edge_agent.commands.reading import listening
+from edge_agent.commands.reading import heard
 from edge_agent.config import MqttConfig
-from edge_agent.errors import EarshotError, UpdateError
-from edge_agent.fleet import exposition, identity, reports, standing
+from edge_agent.errors import UpdateError
+from edge_agent.fleet import exposition, identity, standing
 from edge_agent.fleet.composing import Fleet
 from edge_agent.fleet.differing import count
 from edge_agent.fleet.inventory import Device, selected
-from edge_agent.fleet.listening import wait_until_told
 from edge_agent.fleet.rendering import Renderer
 from edge_agent.fleet.reports import Report, Reports
+from edge_agent.fleet.secrets import put
 from edge_agent.fleet.standing import Standing, Wanted
 from edge_agent.release import Release
-
-READER = "office"
 
 
 def status(
@@ -62,19 +60,19 @@ def status(
         wanted = rendered(fleet, devices)
     else:
         wanted, also = published(repo, devices, clock)
-    found: Reports = {}
-    sites = {device.name: device.site for device in devices}
-    with listening(fleet, devices, reader, clock, also) as listeners:
-        wait_until_told(
-            listeners,
-            clock,
-            lambda one: reports.take(found, sites, one),
-            lambda: all(_is_whole(found.get(name)) for name in sites),
-            wait_s,
-        )
+    found = heard(
+        fleet,
+        devices,
+        reader,
+        clock,
+        lambda told: all(_is_whole(told.get(one.name)) for one in devices),
+        wait_s,
+        also,
+    )
     lines = list(standings(fleet, devices, wanted, found, clock))
     if prometheus is not None:
-        _expose(prometheus, exposition.text(lines, clock.utc_ns() / 1e9))
+        # Whole: a collector that reads half of it takes half of the devices for gone.
+        put(prometheus, exposition.text(lines, clock.utc_ns() / 1e9).encode())
     if as_json:
         for line in lines:
             print(json.dumps(msgspec.to_builtins(line), ensure_ascii=False))
@@ -167,19 +165,6 @@ def _is_whole(report: Report | None) -> bool:
         and report.online is not None
         and report.seen_ns is not None
     )
-
-
-def _expose(path: Path, text: str) -> None:
-    """At once: a collector that reads half a file reports half of the devices as gone."""
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        raise EarshotError(
-            f"{path}: cannot be written: {error.strerror}",
-            hint="Name a file in a folder that you may write to, as the textfile collector's.",
-        ) from error
 
 
 def _print(lines: Sequence[Standing]) -> None:

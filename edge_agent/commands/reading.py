@@ -1,16 +1,18 @@
 """Ears at all brokers of a fleet, as a reader of its own identity."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from edge_agent.clock import Clock
 from edge_agent.commands.office import config_of
 from edge_agent.config import MqttConfig
 from edge_agent.fleet import broker as brokers
+from edge_agent.fleet import reports
 from edge_agent.fleet.composing import Fleet
 from edge_agent.fleet.identity import Authority, Subject
 from edge_agent.fleet.inventory import Device
-from edge_agent.fleet.listening import Address, Listener, Reader
+from edge_agent.fleet.listening import Address, Listener, Reader, wait_until_told
+from edge_agent.fleet.reports import Reports
 from edge_agent.fleet.secrets import Secrets
 
 
@@ -48,6 +50,42 @@ def listening(
             listener = Listener(address, None if open_to_all else reader, clock)
             listeners.append(stack.enter_context(listener))
         yield listeners
+
+
+def heard(
+    fleet: Fleet,
+    devices: Sequence[Device],
+    name: str,
+    clock: Clock,
+    complete: Callable[[Reports], bool],
+    wait_s: float,
+    also: Iterable[tuple[str, MqttConfig]] = (),
+) -> Reports:
+    """What the brokers keep of devices.
+
+    Args:
+        fleet: Without errors.
+        devices: Who is asked about.
+        name: Of the reader.
+        clock: Of the waiting.
+        complete: Nothing more is awaited.
+        wait_s: At most so long.
+        also: As for `listening`.
+
+    Raises:
+        EarshotError: As `listening`, or a broker does not let us listen.
+    """
+    found: Reports = {}
+    sites = {device.name: device.site for device in devices}
+    with listening(fleet, devices, name, clock, also) as listeners:
+        wait_until_told(
+            listeners,
+            clock,
+            lambda one: reports.take(found, sites, one),
+            lambda: complete(found),
+            wait_s,
+        )
+    return found
 
 
 def shown(fleet: Fleet, subject: Subject) -> Reader:

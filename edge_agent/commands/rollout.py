@@ -9,7 +9,7 @@ import msgspec
 
 from edge_agent.clock import Clock
 from edge_agent.commands.office import fleet_of
-from edge_agent.commands.reading import listening
+from edge_agent.commands.reading import heard, listening
 from edge_agent.errors import BrokerError, ConfigError, UpdateError
 
 try:
@@ -30,7 +30,6 @@ from edge_agent.fleet.rollout import Before, Rollout
 from edge_agent.fleet.standing import utc
 from edge_agent.release import Offer, Parcel
 
-READER: Final = "rollout"
 POLL_S: Final = 5.0
 AWAY_S: Final = 120.0
 """So long a broker may be away before we give up; nothing is given out meanwhile."""
@@ -129,18 +128,16 @@ def status(path: Path | None, repo: Path, clock: Clock, *, reader: str) -> int:
     """
     office = Office(path, repo, clock, window_s=0)
     held = _latest(office.fleet)
-    found: Reports = {}
-    devices = office.devices(held)
     given = held.given()
-    sites = {one.name: one.site for one in devices}
-    with listening(office.fleet, devices, reader, clock, office.talks(held)) as listeners:
-        wait_until_told(
-            listeners,
-            clock,
-            lambda one: reports.take(found, sites, one),
-            lambda: all(name in found and found[name].seen_ns is not None for name in given),
-            _FIRST_WAIT_S,
-        )
+    found = heard(
+        office.fleet,
+        office.devices(held),
+        reader,
+        clock,
+        lambda told: all(name in told and told[name].seen_ns is not None for name in given),
+        _FIRST_WAIT_S,
+        office.talks(held),
+    )
     held = campaign.noted(held, found, clock.utc_ns(), campaign.LISTEN_S)
     for line in rolloutreport.lines(held):
         print(line)
