@@ -75,7 +75,7 @@ def find(
             rows=rows or _CLASSICAL_ROWS,
             epochs=1,
             network=False,
-            version=f"1{own}",
+            version=f"2{own}",
             settings=settings,
         )
     network = labnetworks.NETWORKS[name]

@@ -231,24 +231,28 @@ class Laboratory:
 
     def _cost(self, asked: Asked) -> Cost | None:
         if not asked.model.network:
-            return None
+            taken = asked.answers[0][0].taken
+            assert taken is not None, "every classical model tells"
+            return Cost(
+                size_bytes=taken.size_bytes,
+                multiply_adds=taken.multiply_adds,
+                rows_per_s=_rows_per_s(_config(asked.model.rows)),
+                latency_ms=taken.latency_ms,
+            )
         shape = asked.given.table.rows.shape[1:]
         built = labnetworks.build(asked.model.name, shape, len(asked.given.labels))
         weights, multiply_adds = built.count_params(), labnetworks.multiply_adds(built)
         if asked.model.rows == labnetworks.YAMNET:
             front = FrontendSettings()
             return Cost(
-                weights=weights + _YAMNET_WEIGHTS,
+                size_bytes=4 * (weights + _YAMNET_WEIGHTS),
                 multiply_adds=multiply_adds + _YAMNET_MULTIPLY_ADDS,
                 rows_per_s=front.rate / (front.patch_hop * front.hop),
             )
-        config = _config(asked.model.rows)
         return Cost(
-            weights=weights,
+            size_bytes=4 * weights,
             multiply_adds=multiply_adds,
-            rows_per_s=None
-            if config.patches is None
-            else config.steps.resample.rate / (config.patches.hop * config.grid.hop),
+            rows_per_s=_rows_per_s(_config(asked.model.rows)),
         )
 
     def _result(
@@ -300,6 +304,12 @@ def drawn(clips: Sequence[Clip], per_class: int | None, seed: int) -> Sequence[C
 
 def _config(rows: str) -> LabConfig:
     return labconfig.load(Path(rows))
+
+
+def _rows_per_s(config: LabConfig) -> float | None:
+    if config.patches is None:
+        return None
+    return config.steps.resample.rate / (config.patches.hop * config.grid.hop)
 
 
 def _together(answers: Sequence[Answers], members: Sequence[Asked], common: set[str]) -> Answers:

@@ -101,6 +101,9 @@ class Trained:
         ]
         return np.concatenate(parts).astype(np.float64)
 
+    def taken(self, row: Samples) -> None:
+        """Its layers tell that (`labnetworks.multiply_adds`)."""
+
 
 def at_once(course: Course) -> Course:
     """The same for a moment only."""

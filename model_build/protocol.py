@@ -12,6 +12,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from edge_agent.errors import BuildError
 from edge_agent.records import Samples
@@ -40,6 +41,17 @@ class Lesson(msgspec.Struct, frozen=True, kw_only=True):
     labels: int
 
 
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model takes that is no network, whose own layers tell that."""
+
+    size_bytes: int
+    """As it is kept."""
+    latency_ms: float
+    """Of one row, one thread, median."""
+    multiply_adds: int | None
+    """For one row; None for trees."""
+
+
 class Scores(Protocol):
     """A model that has learnt."""
 
@@ -48,6 +60,9 @@ class Scores(Protocol):
 
     def scores(self, rows: Samples) -> Doubles:
         """(n, labels), the largest for the class that each row is taken for."""
+
+    def taken(self, row: Samples) -> Taken | None:
+        """What it takes to be kept and to score a row, (1, *shape); None of a network."""
 
 
 Train: TypeAlias = Callable[[Lesson], Scores]
@@ -91,6 +106,7 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
     """(n, labels)."""
     trained_on: int
     losses: tuple[float, ...]
+    taken: Taken | None = None
 
 
 def material(table: Table, ways: Sequence[Way], skipped: Sequence[Skip] = ()) -> Material:
@@ -249,6 +265,7 @@ def answered(train: Train, given: Material, unit: Unit, division: Division, plac
                 scores=kept["scores"],
                 trained_on=int(kept["trained_on"]),
                 losses=tuple(kept["losses"].tolist()),
+                taken=_told(kept["taken"]) if "taken" in kept else None,
             )
     known = lesson(given, division)
     model = train(known)
@@ -264,7 +281,15 @@ def answered(train: Train, given: Material, unit: Unit, division: Division, plac
         units, trained_on = np.flatnonzero(division.asked), len(known.rows)
     place.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npz")
-    np.savez(partial, units=units, scores=scores, trained_on=trained_on, losses=model.losses)
+    taken = model.taken(given.table.rows[division.asked][:1])
+    np.savez(
+        partial,
+        units=units,
+        scores=scores,
+        trained_on=trained_on,
+        losses=model.losses,
+        taken=np.frombuffer(msgspec.json.encode(taken), np.uint8),
+    )
     partial.replace(path)
     return Answers(
         name=division.name,
@@ -272,7 +297,12 @@ def answered(train: Train, given: Material, unit: Unit, division: Division, plac
         scores=scores,
         trained_on=trained_on,
         losses=model.losses,
+        taken=taken,
     )
+
+
+def _told(kept: npt.NDArray[np.uint8]) -> Taken | None:
+    return msgspec.json.decode(kept.tobytes(), type=Taken | None)
 
 
 def confusion(given: Material, unit: Unit, found: Answers) -> metrics.Counts:

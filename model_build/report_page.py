@@ -134,9 +134,11 @@ def _section(section: Section, data: Path | None, shown: Spectrograms) -> Iterat
         f"Percent, {first.sides[0].protocol}, {first.sides[0].together.clips} "
         f"{first.sides[0].unit}s; ± is the spread over the folds. Minority and majority: recall of "
         "the smallest and the largest class, none where all have as many. Size: of the int8 "
-        "network on the device, else of float weights (4 bytes each). Operations: multiply-adds "
-        "for a second of sound, or for a clip. Latency: one row of the int8 network on the "
-        "machine that made it, one thread. A dash: not known, or not of this kind of model."
+        "network on the device, else of float weights (4 bytes each) or of the model as it is "
+        "kept. Operations: multiply-adds for a second of sound, or for a clip; trees compare and "
+        "multiply nothing. Latency: one row on the machine that made it, one thread; a network's "
+        "is that of int8 as the device runs it, a classical model's is Python's. A dash: not "
+        "known, or of several models."
     )
     yield picture(svg(plots.sides(results, names)), "accuracy, leak-free and at random")
     yield folded("figures of the other split", _other(section))
@@ -203,7 +205,7 @@ def _row(one: Result, name: str) -> tuple[str, ...]:
         _percent(one.published.accuracy if one.published else None),
         _size(one),
         _operations(one),
-        "-" if one.device.latency_ms is None else f"{1e3 * one.device.latency_ms:.0f}",
+        _latency(one),
         one.model_title,
     )
 
@@ -212,16 +214,24 @@ def _size(one: Result) -> str:
     if one.device.model_bytes is not None:
         return _kept(f"{one.device.model_bytes / 1e3:.0f} kB int8")
     if one.cost is not None:
-        return _kept(f"{4 * one.cost.weights / 1e3:.0f} kB float")
+        return _kept(f"{one.cost.size_bytes / 1e3:.0f} kB")
     return "-"
 
 
 def _operations(one: Result) -> str:
-    if one.cost is None:
+    if one.cost is None or one.cost.multiply_adds is None:
         return "-"
     if one.cost.rows_per_s is None:
         return _kept(f"{_short(one.cost.multiply_adds)} a clip")
     return _kept(f"{_short(one.cost.multiply_adds * one.cost.rows_per_s)}/s")
+
+
+def _latency(one: Result) -> str:
+    if one.device.latency_ms is not None:
+        return f"{1e3 * one.device.latency_ms:.0f}"
+    if one.cost is None or one.cost.latency_ms is None:
+        return "-"
+    return f"{1e3 * one.cost.latency_ms:.0f}"
 
 
 def _kept(text: str) -> str:

@@ -14,7 +14,7 @@ import msgspec
 from edge_agent.errors import BuildError
 from model_build.datasets import Skip
 
-SCHEMA = 1
+SCHEMA = 2
 FOLDER = "results"
 """Below the cache."""
 
@@ -77,13 +77,16 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What a network takes, before conversion; None for what cannot be said."""
+    """What a model takes, a network before conversion; None for what cannot be said."""
 
-    weights: int
-    multiply_adds: int
-    """For one row."""
+    size_bytes: int
+    """Of a network four bytes for each weight, of any other model what it takes when kept."""
+    multiply_adds: int | None
+    """For one row; None for trees, which compare and multiply nothing."""
     rows_per_s: float | None
     """Rows scored in a second of sound; None where a row is a whole clip."""
+    latency_ms: float | None = None
+    """Of one row in the laboratory, one thread, median; of a network `Device` has that of int8."""
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +143,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     sides: tuple[Side, ...]
     """Leak-free first."""
     cost: Cost | None = None
-    """None for what is no network."""
+    """None for an ensemble: that of its members together."""
     device: Device = Device(why_not=("it was not exported",))
     published: Published | None = None
     missing: tuple[str, ...] = ()

@@ -77,7 +77,7 @@ NETWORK = result(
         ),
         side([[6, 0], [0, 4]], leak_free=False, losses=7),
     ),
-    cost=Cost(weights=50_000, multiply_adds=64_768, rows_per_s=25 / 6),
+    cost=Cost(size_bytes=200_000, multiply_adds=64_768, rows_per_s=25 / 6),
     device=Device(
         bundle="bundles/dnn",
         model_bytes=78_112,

@@ -99,6 +99,17 @@ def test_a_table_of_classical_models_a_network_and_their_ensemble(
     assert dnn.cost is not None
     assert dnn.cost.multiply_adds == 120 * 256 + 256 * 128 + 128 * 3
     assert dnn.cost.rows_per_s == pytest.approx(16000 / (12 * 320))
+    # Some of 12 clips as support vectors, each of as many values as a row.
+    svm_cost = kept["svm"].cost
+    assert svm_cost is not None
+    assert svm_cost.multiply_adds is not None
+    values = int(kept["svm"].rows.split()[1])
+    assert svm_cost.multiply_adds % values == 0
+    assert 3 <= svm_cost.multiply_adds / values <= 12
+    assert svm_cost.size_bytes > 4 * svm_cost.multiply_adds
+    assert svm_cost.latency_ms is not None
+    assert svm_cost.rows_per_s is None
+    assert kept["ensemble"].cost is None
     assert kept["ensemble"].model_title == "mean of dnn, forest"
     # Nothing is asked or trained twice: what was kept is told again, at the same words.
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("laboratory/*/*")}

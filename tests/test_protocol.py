@@ -16,7 +16,7 @@ from model_build.classical import KINDS, Search, Trained, trainer
 from model_build.datasets import Clip
 from model_build.labrows import Table
 from model_build.metrics import Doubles, Indices
-from model_build.protocol import Division, Lesson, Material, Train
+from model_build.protocol import Division, Lesson, Material, Taken, Train
 from model_build.results import Side
 
 FIXED = [name for name, kind in KINDS.items() if kind.search is None]
@@ -87,6 +87,10 @@ class Watched:
     def scores(self, rows: Samples) -> Doubles:
         self.asked.append(rows)
         return np.tile(np.eye(3)[self.answer], (len(rows), 1))
+
+    def taken(self, row: Samples) -> Taken:
+        assert len(row) == 1
+        return Taken(size_bytes=12, latency_ms=0.25, multiply_adds=None)
 
 
 def test_no_row_is_both_learnt_and_asked_and_every_clip_is_asked_once(tmp_path: Path) -> None:
@@ -163,6 +167,9 @@ def test_a_clip_is_what_its_rows_say_together(tmp_path: Path) -> None:
 
         def scores(self, rows: Samples) -> Doubles:
             return rows.astype(np.float64)
+
+        def taken(self, row: Samples) -> None:
+            return None
 
     made = table(spread=0.0)
     rows = made.rows.copy()

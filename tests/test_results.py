@@ -39,7 +39,7 @@ RESULT = Result(
     per_class=None,
     labels=("horn", "rest"),
     sides=(SIDE,),
-    cost=Cost(weights=10, multiply_adds=100, rows_per_s=4.17),
+    cost=Cost(size_bytes=40, multiply_adds=100, rows_per_s=4.17),
 )
 
 
@@ -73,8 +73,8 @@ def test_a_newer_answer_takes_the_older_ones_place_and_other_questions_stay(tmp_
 
 
 def test_what_is_no_result_is_refused_with_its_name(tmp_path: Path) -> None:
-    path = results.keep(msgspec.structs.replace(RESULT, schema=2), tmp_path)
-    with pytest.raises(BuildError, match="has schema 2, not 1"):
+    path = results.keep(msgspec.structs.replace(RESULT, schema=1), tmp_path)
+    with pytest.raises(BuildError, match="has schema 1, not 2"):
         results.read(path)
     path.write_text('{"schema": 1}')
     with pytest.raises(BuildError, match="is no result: Object missing required field"):
