@@ -64,17 +64,35 @@ def cli() -> None:
 @_CACHE
 @_SEED
 @_YAMNET
-def train(network: str, data: Path, cache: Path, seed: int, yamnet: Path | None) -> None:
+@click.option(
+    "--settings",
+    "settings_file",
+    type=click.Path(path_type=Path),
+    help="What `tune` chose for this network, instead of its own plan.",
+)
+def train(
+    network: str,
+    data: Path,
+    cache: Path,
+    seed: int,
+    yamnet: Path | None,
+    settings_file: Path | None,
+) -> None:
     """Train a street network; an interrupted run goes on where it stopped.
 
     \b
     model-build train --network cnn --data ../shared/data
     """
     _require_training()
+    from model_build import settingsfile
     from model_build.runs import train_street
 
     typed = _typed("train", network, seed, yamnet)
-    train_street(network, data, cache, seed, typed, yamnet_file=yamnet)
+    chosen = None
+    if settings_file is not None:
+        chosen = settingsfile.read(settings_file, network).settings
+        typed += f" --settings {settings_file.name}"
+    train_street(network, data, cache, seed, typed, yamnet_file=yamnet, chosen=chosen)
 
 
 @cli.command()

@@ -11,7 +11,7 @@ import msgspec
 from keras import layers
 
 from edge_agent.errors import BuildError
-from model_build import networks
+from model_build import networks, train
 from model_build.networks import Activation, Body, Tensor
 from model_build.settingsfile import Settings
 from model_build.train import Plan
@@ -84,26 +84,15 @@ def course(name: str, settings: Settings) -> Course:
         BuildError: There is no such setting, or not of such a value.
     """
     own = NETWORKS[name].course
-    plan = msgspec.structs.asdict(own.plan)
-    known = [*plan, "rows_per_epoch"]
-    unknown = [key for key in settings if key not in known]
-    if unknown:
-        raise BuildError(
-            f"{name} has no setting `{unknown[0]}`", hint=f"It has {', '.join(known)}."
-        )
-    given = {key: value for key, value in settings.items() if key in plan}
     rows = settings.get("rows_per_epoch", own.rows_per_epoch)
+    of_plan = {key: value for key, value in settings.items() if key != "rows_per_epoch"}
+    plan = train.altered(name, own.plan, of_plan, others=("rows_per_epoch",))
     try:
         return Course(
-            plan=msgspec.convert(plan | given, Plan),
-            rows_per_epoch=msgspec.convert(rows, int | None),
-            balanced=own.balanced,
+            plan=plan, rows_per_epoch=msgspec.convert(rows, int | None), balanced=own.balanced
         )
     except msgspec.ValidationError as error:
-        raise BuildError(
-            f"{name}: a setting has a value that it cannot have: {error}",
-            hint="docs/laboratory.md has the settings of networks.",
-        ) from error
+        raise BuildError(f"{name}: rows_per_epoch: {error}", hint=train.ABOUT_SETTINGS) from error
 
 
 def multiply_adds(model: keras.Model) -> int:

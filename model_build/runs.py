@@ -1,5 +1,6 @@
 """A training of a street network: what it learns from, and the record that goes into its bundle."""
 
+import hashlib
 import subprocess
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from edge_agent.records import Samples
 from model_build import distil, networks, plans, settle, street, tasks, train, yamnet
 from model_build.datasets import Clip, list_sha256
 from model_build.school import School, attended
+from model_build.settingsfile import Settings
 from model_build.teacher import Head
 
 _CALIBRATION = 400
@@ -52,6 +54,7 @@ def train_street(
     command: str,
     *,
     yamnet_file: Path | None = None,
+    chosen: Settings | None = None,
 ) -> Run:
     """Train a network on street mixtures; what an interrupted run left is taken up.
 
@@ -62,13 +65,21 @@ def train_street(
         seed: Of everything random.
         command: What the user typed, for the record.
         yamnet_file: The teacher, for a network that learns from one.
+        chosen: Settings of its plan, other ones than its own.
+
+    Raises:
+        BuildError: The plan has no such setting, or the recordings cannot be used.
     """
+    plan = plans.PLANS[name] if yamnet_file is None else plans.TAUGHT
+    plan = train.altered(name, plan, chosen or {})
     place = folder(name, cache, seed)
     corpus = street.corpus(data)
     settings = networks.NETWORKS[name].frontend
-    plan = plans.PLANS[name] if yamnet_file is None else plans.TAUGHT
-    # A run without a teacher must not be taken up by one with.
+    # A run without a teacher must not be taken up by one with, nor by one with other settings.
     state = place if yamnet_file is None else place / "taught"
+    if chosen:
+        encoded = msgspec.json.encode(chosen, order="sorted")
+        state /= f"settings-{hashlib.sha256(encoded).hexdigest()[:12]}"
     school, sounds = None, corpus.train
     if yamnet_file is not None:
         # UrbanSound8K's school, so that one serves both: it leaves out the street's test as well.

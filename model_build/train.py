@@ -14,19 +14,22 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import csv
 import logging
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import keras
 import msgspec
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from msgspec import Meta
 
 from edge_agent.config import FrontendSettings
+from edge_agent.errors import BuildError
 from edge_agent.records import Samples
+from model_build.settingsfile import Settings
 
 Batch: TypeAlias = tuple[Samples, Samples]
 """Features (n, *shape) and targets (n, labels)."""
@@ -50,17 +53,47 @@ _log = logging.getLogger(__name__)
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How long and how hard."""
 
-    epochs: int
-    batch: int = 64
-    peak_rate: float = 2e-3
-    weight_decay: float = 1e-4
-    label_smoothing: float = 0.0
-    average: float = 0.998
+    epochs: Annotated[int, Meta(ge=1)]
+    batch: Annotated[int, Meta(ge=1)] = 64
+    peak_rate: Annotated[float, Meta(gt=0)] = 2e-3
+    weight_decay: Annotated[float, Meta(ge=0)] = 1e-4
+    label_smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    average: Annotated[float, Meta(ge=0, lt=1)] = 0.998
     """Share of the moving average of the weights that a step leaves."""
     steady: bool = False
     """Plain Adam at `peak_rate` from the first step to the last, and the weights as they end."""
     traced: bool = True
     """Compiled into a graph first, which takes longer than a handful of steps without."""
+
+
+ABOUT_SETTINGS = "docs/laboratory.md has the settings of networks."
+
+
+def altered(name: str, plan: Plan, settings: Settings, others: Sequence[str] = ()) -> Plan:
+    """A plan with some of its settings set anew.
+
+    Args:
+        name: Of the network, for what is refused.
+        plan: Its own.
+        settings: Other values, by the plan's names.
+        others: What the network has beside its plan.
+
+    Raises:
+        BuildError: There is no such setting, or not of such a value.
+    """
+    known = msgspec.structs.asdict(plan)
+    unknown = [key for key in settings if key not in known]
+    if unknown:
+        raise BuildError(
+            f"{name} has no setting `{unknown[0]}`",
+            hint=f"It has {', '.join([*known, *others])}.",
+        )
+    try:
+        return msgspec.convert(known | settings, Plan)
+    except msgspec.ValidationError as error:
+        raise BuildError(
+            f"{name}: a setting has a value that it cannot have: {error}", hint=ABOUT_SETTINGS
+        ) from error
 
 
 def deterministic(seed: int) -> None:
