@@ -46,6 +46,8 @@ THREADS = 2
 # Before TensorFlow computes anything: afterwards it refuses.
 tf.config.threading.set_intra_op_parallelism_threads(THREADS)
 tf.config.threading.set_inter_op_parallelism_threads(1)
+# It warns that each further model's first prediction is traced anew, as it must be.
+tf.get_logger().setLevel(logging.ERROR)
 
 _log = logging.getLogger(__name__)
 
