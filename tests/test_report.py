@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -172,6 +173,27 @@ def test_the_page_stands_alone_and_its_pictures_are_whole(tmp_path: Path) -> Non
     cells = [text.text for text in heat.iter(f"{spot}text")]
     # Monday's 23 heard hours, seven days and eight hours beside them.
     assert len(cells) == 23 + 7 + 8
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "every_h", "after"),
+    [
+        # An hour of the night is missing, and one is there twice.
+        ("2026-03-29", "2026-03-29", 3, "30 Mar"),
+        ("2026-10-25", "2026-10-25", 3, "26 Oct"),
+        ("2026-10-23", "2026-10-27", 12, "28 Oct"),
+    ],
+)
+def test_times_below_the_line_are_round_also_where_the_clocks_change(
+    tmp_path: Path, first: str, last: str, every_h: int, after: str
+) -> None:
+    fill(tmp_path, minute(utc(f"{first}T10:00"), 60.0))
+    options = ("--from", first, "--to", last, "--zone", "Europe/Berlin")
+    picture = report(tmp_path, *options).stdout.partition("<svg")[2].partition("</svg>")[0]
+    shown = re.findall(r">(\d\d:\d\d|\d\d [A-Z][a-z]{2})<", picture)
+    days = range(int(first[-2:]), int(last[-2:]) + 1)
+    hours = [f"{hour:02}:00" for hour in range(every_h, 24, every_h)]
+    assert shown == [tick for day in days for tick in (f"{day} {after[-3:]}", *hours)] + [after]
 
 
 def test_a_calibrated_minute_is_a_noise_level_observed(tmp_path: Path) -> None:
