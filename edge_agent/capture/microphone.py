@@ -227,7 +227,7 @@ class MicrophoneSource:
         again_s = _LOG_AGAIN_S if reason == self._logged else _LOG_EVERY_S
         if not self._logged or now_ns - self._logged_ns >= again_s * _NS:
             self._logged, self._logged_ns = reason, now_ns
-            _log.warning("microphone %s: %s; %s", self._name, reason, then)
+            _log.warning("microphone %s: %s; %s", self._name, reason.removesuffix("."), then)
 
     def _start_when_due(self, timeout_s: float) -> None:
         wait_s = (self._again_ns - self._clock.monotonic_ns()) / _NS

@@ -87,7 +87,7 @@ def test_a_service_waits_for_its_microphone_and_for_its_return(
         assert not any(both <= set(one.faults) for one in healths(subscriber))
         text = log.read_text()
         assert "Traceback" not in text
-        assert "Plug the microphone in, or set `device` to one of the devices listed.;" in text
+        assert "Plug the microphone in, or set `device` to one of the devices listed; next" in text
     finally:
         if not plugged:
             plug_in()
