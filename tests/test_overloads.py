@@ -8,10 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_agent.capture import wire
 from edge_agent.capture.files import RecordingSource
+from edge_agent.capture.microphone import MicrophoneSource
 from edge_agent.capture.overloads import Overloads
 from edge_agent.capture.pcm import PcmSource
-from edge_agent.clock import SimulatedClock
+from edge_agent.clock import SimulatedClock, SystemClock
+from edge_agent.config import MicrophoneConfig
 from edge_agent.records import LevelReading, Samples
 from tests.conftest import examples
 from tests.metered import measured, sine
@@ -128,3 +131,38 @@ def test_a_converter_that_hangs_is_silent_at_another_rate_too(
     second = read(float_wav(tmp_path / "stuck.wav", stuck, rate))[1]
     assert second.values == {"LAeq_dbfs": None, "LAFmax_dbfs": None}
     assert set(second.reasons.values()) == {"silent_input"}
+
+
+def test_a_microphone_at_another_rate_tells_it_also_behind_what_was_lost() -> None:
+    settings = MicrophoneConfig(device="hw:CARD=Nowhere", rate=16000)
+    source = MicrophoneSource("mic", settings, SystemClock(), patient=True)
+    try:
+        quarter = np.zeros((12, 4000), "<i2")
+        quarter[:, ::2] = 100
+        quarter[2, 1000] = quarter[7, 1000] = -32768
+        for seq, samples in enumerate(quarter):
+            header = wire.Header(
+                channels=1,
+                rate=16000,
+                frames=4000,
+                seq=seq,
+                monotonic_ns=(1000 + 250 * seq) * 1_000_000,
+                age_us=250_000,
+                overflows=0,
+                dropped=4000 if seq == 5 else 0,
+            )
+            source._take(header, memoryview(samples.tobytes()))
+        blocks = [block for block in (source.read(0) for _ in range(12)) if block is not None]
+    finally:
+        source.close()
+    places = [
+        block.first + at
+        for block in blocks
+        if block.overloads is not None
+        for at in block.overloads.tolist()
+    ]
+    # What the resampler held when the sound was lost is lost with it, and shifts what follows.
+    assert places[0] == 3 * (2 * 4000 + 1000)
+    assert len(places) == 2
+    loss = next(block for block in blocks if block.missed)
+    assert places[1] - loss.first == 3 * (2 * 4000 + 1000)
