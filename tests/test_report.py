@@ -288,13 +288,17 @@ def test_lden_is_of_the_local_date_and_says_when_too_little_was_heard(tmp_path: 
     fill(tmp_path, *minutes)
     options = ("--from", "2026-06-01", "--to", "2026-06-02", "--zone", "Europe/Berlin")
     first, second = as_json(tmp_path, *options).days
-    assert (first.periods, first.lden, first.reason) == (levels, 60.0, None)
-    assert (second.periods, second.lden, second.reason) == (
-        levels,
-        None,
-        "too_little_heard:evening",
-    )
+    for day in (first, second):
+        assert {period: part.level for period, part in day.periods.items()} == levels
+    assert (first.lden, first.reason) == (60.0, None)
+    assert (second.lden, second.reason) == (None, "too_little_heard:evening")
+    assert [part.complete for part in first.periods.values()] == [True, True, True]
+    assert [part.complete for part in second.periods.values()] == [True, False, True]
+    evening = second.periods["evening"]
+    assert (evening.heard_s, evening.period_s) == (2 * 3600, 4 * 3600)
     page = report(tmp_path, *options).stdout
+    assert page.count("<td>55.0*</td>") == 1
+    assert "* Less than 95 % of this day, evening or night was heard." in page
     assert "No Lden where too little of a period was heard: 2026-06-02 (evening)." in page
 
 

@@ -47,13 +47,24 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     """What LAeq is made of; None where nothing was attributed."""
 
 
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """Day, evening or night of a date."""
+
+    level: float | None
+    """None where nothing was heard."""
+    heard_s: float
+    period_s: float
+    complete: bool
+    """At least 95 % was heard."""
+
+
 class Day(msgspec.Struct, frozen=True, kw_only=True):
     """A local date."""
 
     date: date
     measured: Interval
-    periods: dict[Period, float | None]
-    """Lday, Levening and Lnight; None where nothing was heard."""
+    periods: dict[Period, Part]
+    """Lday, Levening and Lnight."""
     lden: float | None
     reason: str | None
     """Why there is no Lden: `too_little_heard:night`."""
@@ -195,7 +206,12 @@ def _days(
                 date=day,
                 measured=_interval(found[day], midnight_s, length_s),
                 periods={
-                    period: shifted(one.level_dbfs, offset_db)
+                    period: Part(
+                        level=shifted(one.level_dbfs, offset_db),
+                        heard_s=one.heard_s,
+                        period_s=one.period_s,
+                        complete=one.complete,
+                    )
                     for period, one in levels.periods.items()
                 },
                 lden=shifted(levels.lden_dbfs, offset_db),
@@ -292,7 +308,12 @@ def _rounded_day(day: Day) -> Day:
     return msgspec.structs.replace(
         day,
         measured=_rounded(day.measured),
-        periods={period: _tenth(level) for period, level in day.periods.items()},
+        periods={
+            period: msgspec.structs.replace(
+                one, level=_tenth(one.level), heard_s=round(one.heard_s, 3)
+            )
+            for period, one in day.periods.items()
+        },
         lden=_tenth(day.lden),
     )
 

@@ -7,7 +7,7 @@ from html import escape
 
 from edge_agent.acoustics.days import PERIODS
 from edge_agent.commands import report_plots as plots
-from edge_agent.commands.report_data import Interval, Report
+from edge_agent.commands.report_data import Interval, Part, Report
 from edge_agent.config import SiteConfig
 
 _STYLE = """
@@ -192,7 +192,7 @@ def _days(report: Report) -> str:
     rows = [
         (
             f"{day.date:%a %Y-%m-%d}",
-            *(level(day.periods[period]) for period in PERIODS),
+            *map(_part, (day.periods[period] for period in PERIODS)),
             level(day.lden),
             *(level(day.measured.levels.get(name)) for name in shown),
             f"{day.measured.heard_s / 3600:.2f} of {day.measured.period_s / 3600:.0f} h",
@@ -202,10 +202,16 @@ def _days(report: Report) -> str:
     head = ("date", "Lday", "Levening", "Lnight", "Lden", *shown, "heard")
     without = [day for day in report.days if day.reason is not None]
     note = ""
+    if any(_part(one).endswith("*") for day in report.days for one in day.periods.values()):
+        note = '<p class="note">* Less than 95 % of this day, evening or night was heard.</p>'
     if without:
         days = ", ".join(f"{day.date} ({str(day.reason).partition(':')[2]})" for day in without)
-        note = f'<p class="note">No Lden where too little of a period was heard: {days}.</p>'
+        note += f'<p class="note">No Lden where too little of a period was heard: {days}.</p>'
     return table(head, rows) + note
+
+
+def _part(part: Part) -> str:
+    return level(part.level) + ("*" if part.level is not None and not part.complete else "")
 
 
 def _limits() -> str:
