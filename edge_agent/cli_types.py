@@ -45,7 +45,7 @@ class Moment(click.ParamType[date | datetime]):
         if isinstance(value, date):
             return value
         with suppress(ValueError):
-            return date.fromisoformat(value)
+            return self._in_range(date.fromisoformat(value), value, param, ctx)
         try:
             instant = datetime.fromisoformat(value)
         except ValueError:
@@ -54,7 +54,15 @@ class Moment(click.ParamType[date | datetime]):
             )
         if instant.tzinfo is None:
             self.fail(f"{value!r} has no time zone; add Z for UTC, or +02:00", param, ctx)
+        self._in_range(instant.date(), value, param, ctx)
         return instant
+
+    def _in_range(
+        self, day: date, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> date:
+        if not _YEARS[0].year <= day.year < _YEARS[1].year:
+            self.fail(f"{value!r} is not in the years 1970 to 2199", param, ctx)
+        return day
 
 
 class Number(click.FloatRange):

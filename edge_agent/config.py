@@ -9,7 +9,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from edge_agent import devicename
+from edge_agent import devicename, timezone
 
 Name = Annotated[
     str,
@@ -50,6 +50,10 @@ class SiteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     latitude: Annotated[float, Meta(ge=-90, le=90)] | None = None
     longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
     timezone: Annotated[str, Meta(min_length=1)] = "UTC"
+
+    def __post_init__(self) -> None:
+        """Refuse a zone that only a report, months later, would miss."""
+        timezone.check(self.timezone)
 
 
 class MicrophoneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -16,6 +16,9 @@ from edge_agent.settings import Settings, allowed
 __all__ = ["LoadedConfig", "allowed", "find_model", "load", "placed", "problems_of"]
 
 
+_NO_CONFIG = "Name the device's configuration with --config, or make one: sudo edge-agent install"
+
+
 class LoadedConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A configuration, and which file it came from."""
 
@@ -39,7 +42,7 @@ def load(path: Path) -> LoadedConfig:
     Raises:
         ConfigError: The file cannot be read, or a setting in it is not allowed.
     """
-    data = read_bytes(path)
+    data = read_bytes(path, _NO_CONFIG)
     config, tree, problems = _read(path, data)
     if config is None:
         raise problems[0].error()
@@ -60,8 +63,12 @@ def problems_of(path: Path) -> tuple[Problem, ...]:
     return tuple(_read(path, read_bytes(path))[2])
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, hint: str = "Name a file that can be read.") -> bytes:
     """A file's bytes.
+
+    Args:
+        path: Which.
+        hint: What to do where it cannot be read.
 
     Raises:
         ConfigError: It cannot be read.
@@ -69,9 +76,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read: {error.strerror}", hint="Name a file that can be read."
-        ) from error
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}", hint=hint) from error
 
 
 @contextmanager

@@ -64,6 +64,8 @@ MICROPHONE_FAULTS = ("mic_missing", "no_blocks")
 """Those that name a microphone which gives no sound."""
 _WORST_FIRST = (
     *MICROPHONE_FAULTS,
+    "dead",
+    "stuck",
     "outbox_unwritable",
     "outbox_dropping",
     "disk_full",

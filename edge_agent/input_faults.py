@@ -10,13 +10,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from edge_agent.records import Block, LevelReading, Samples
+from edge_agent.records import OVERLOAD, Block, LevelReading, Samples
 
 FRAME_S = 0.25
 _CLEAR_S = 10.0
 _ONE_VALUE = 2e-6
 """A resampler ripples by less, and no converter's step is so small that sound would hide in it."""
-_EXTREME = 0.999
 _DC = 0.05
 _DC_TO_AC = 3.0
 
@@ -142,8 +141,8 @@ def _has_dc(frame: Samples) -> bool:
 
 def _is_clipped(frame: Samples, low: float, high: float) -> bool:
     """Whether three samples in a row lie at one end of the scale."""
-    return (high >= _EXTREME and _has_run(frame >= _EXTREME)) or (
-        low <= -_EXTREME and _has_run(frame <= -_EXTREME)
+    return (high >= OVERLOAD and _has_run(frame >= OVERLOAD)) or (
+        low <= -OVERLOAD and _has_run(frame <= -OVERLOAD)
     )
 
 

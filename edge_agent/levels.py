@@ -22,15 +22,15 @@ from edge_agent.acoustics.periods import bands_of, shifted
 from edge_agent.acoustics.response import Correction, Response
 from edge_agent.acoustics.weighting import RATES, Float, Weight, Weighting
 from edge_agent.config import LevelsConfig
-from edge_agent.records import Block, Calibration, LevelReading, Samples, Tally
+from edge_agent.records import OVERLOAD, Block, Calibration, LevelReading, Samples, Tally
 
 GRID = {48000: (48, 250), 44100: (49, 225), 32000: (32, 250)}
 """By rate: samples in a grid step, steps in a frame of 0.25 s."""
 _SECOND_NS = 1_000_000_000
 # The RMS of a full-scale sine, not of a square, is 0 dBFS.
 _SINE_DB = 10 * math.log10(2)
-# At or beyond this fraction of full scale the converter is taken to have clipped.
-_OVERLOAD = 0.999
+# Where nothing moves, a resampler ripples by less than this fraction of the value it stands at.
+_RIPPLE = 1e-6
 # No converter gives such a mean square (the last bit of 24 is 6e-15): it is the filters' memory,
 # dying away in digital silence.
 _NOTHING = 1e-16
@@ -58,6 +58,8 @@ class _Frame(msgspec.Struct, frozen=True, kw_only=True):
     """The first step at which F or S has settled."""
     sampled: npt.NDArray[np.bool_]
     """Steps at whose end LAF is sampled for the percentiles."""
+    overloaded: npt.NDArray[np.bool_] | None
+    """Steps in which the source said that it clipped, if there are any."""
 
 
 class _Interval:
@@ -77,6 +79,8 @@ class _Interval:
         self.sampled: list[float] = []
         self.raw_min = math.inf
         self.raw_max = -math.inf
+        self._own_samples = block.overloads is None
+        self._overloaded = False
 
     def add(self, frame: _Frame, first: int, last: int) -> None:
         """Add the frame's steps from `first` up to `last`."""
@@ -104,6 +108,8 @@ class _Interval:
         raw = frame.raw[part].ravel()
         self.raw_min = min(self.raw_min, float(raw.min()))
         self.raw_max = max(self.raw_max, float(raw.max()))
+        if frame.overloaded is not None and frame.overloaded[part].any():
+            self._overloaded = True
 
     def _gather(self, weight: Weight, energy: float) -> None:
         self.energies[weight] = self.energies.get(weight, 0.0) + energy
@@ -111,12 +117,13 @@ class _Interval:
     @property
     def silent(self) -> bool:
         """All raw samples were equal: a dead microphone, not a quiet street."""
-        return self.raw_min == self.raw_max
+        return self.raw_max - self.raw_min <= _RIPPLE * max(self.raw_max, -self.raw_min)
 
     @property
     def overload(self) -> bool:
-        """Some raw sample was at an end of the scale."""
-        return max(self.raw_max, -self.raw_min) >= _OVERLOAD
+        """Some sample of the source was at an end of the scale."""
+        clipped = self._own_samples and max(self.raw_max, -self.raw_min) >= OVERLOAD
+        return clipped or self._overloaded
 
     def levels_dbfs(self) -> dict[str, float]:
         """What was measured, by indicator; what did not settle is left out."""
@@ -176,6 +183,7 @@ class Levels:
         self._bank = Bank(rate) if self._third_octaves else None
         self._frame = np.empty(steps * self._step, dtype=np.float32)
         self._squares = np.empty((steps, self._step), np.float32)
+        self._overloaded: npt.NDArray[np.bool_] | None = None
         self._filled = 0
         self._next_step_ns = 0
         self._since_reset = 0
@@ -218,6 +226,8 @@ class Levels:
                 self._next_step_ns = round(start_ns / 1000) * 1000
             taken = min(len(self._frame) - self._filled, len(block.samples) - used)
             self._frame[self._filled : self._filled + taken] = block.samples[used : used + taken]
+            if block.overloads is not None:
+                self._mark(block.overloads, used, taken)
             self._filled += taken
             used += taken
             if self._filled == len(self._frame):
@@ -234,17 +244,26 @@ class Levels:
         self._interval = None
         return readings
 
+    def _mark(self, overloads: npt.NDArray[np.int64], used: int, taken: int) -> None:
+        """Mark the steps of the frame that a block's overloads fall into."""
+        within = overloads[(overloads >= used) & (overloads < used + taken)]
+        if within.size:
+            if self._overloaded is None:
+                self._overloaded = np.zeros(len(self._frame) // self._step, np.bool_)
+            self._overloaded[(self._filled + within - used) // self._step] = True
+
     def _middle_ns(self, step: int) -> int:
         return self._next_step_ns + int(self._middles_ns[step])
 
     def _measure(self) -> list[LevelReading]:
         """Measure the whole steps of the frame; less than a step is dropped, and not heard."""
         steps = self._filled // self._step
+        overloaded, self._overloaded = self._overloaded, None
         self._filled = 0
         if steps == 0:
             return []
         middles_ns = self._next_step_ns + self._middles_ns[: steps + 1]
-        frame = self._weighted(steps, middles_ns)
+        frame = self._weighted(steps, middles_ns, overloaded)
         seconds = middles_ns // _SECOND_NS
         readings = []
         # Time measured before is skipped, unless the clock was set back by more.
@@ -269,7 +288,12 @@ class Levels:
         self._measured_ns = self._next_step_ns
         return readings
 
-    def _weighted(self, steps: int, middles_ns: npt.NDArray[np.int64]) -> _Frame:
+    def _weighted(
+        self,
+        steps: int,
+        middles_ns: npt.NDArray[np.int64],
+        overloaded: npt.NDArray[np.bool_] | None,
+    ) -> _Frame:
         raw = self._frame[: steps * self._step].reshape(steps, self._step)
         sound = raw.astype(np.float64)
         if self._correction is not None:
@@ -290,6 +314,7 @@ class Levels:
                 speed: self._settled_at(seconds, steps) for speed, seconds in _SETTLED_S.items()
             },
             sampled=eighths[1:] != eighths[:-1],
+            overloaded=overloaded,
         )
         self._since_reset += steps
         return frame

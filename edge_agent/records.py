@@ -17,6 +17,9 @@ from edge_agent.config import Severity
 Samples: TypeAlias = npt.NDArray[np.float32]
 """float32; for sound, full scale is 1.0."""
 
+OVERLOAD = 0.999
+"""At or beyond this fraction of full scale a converter is taken to have clipped."""
+
 NewId: TypeAlias = Callable[[int], str]
 """The next id, for a thing that started at the given nanoseconds UTC."""
 
@@ -42,6 +45,9 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
     """The clock was synchronised when the block was stamped."""
     missed: int = 0
     """Samples lost just before this block."""
+    overloads: npt.NDArray[np.int64] | None = None
+    """Where in `samples` the source's own samples lay at an end of its scale, rising; None where
+    `samples` are these samples, and tell by themselves."""
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):

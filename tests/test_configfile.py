@@ -112,6 +112,12 @@ def test_json_with_tabs_and_a_byte_order_mark_is_read(tmp_path: Path) -> None:
             "'usb:0d8c:13c' is no name of a sound card; write hw:CARD=<id>[,DEV=<number>] or usb:",
             "base.yaml",
         ),
+        (
+            "site: {timezone: Berlin}\n",
+            "site.yaml:1:18: site: timezone 'Berlin' is none of the IANA database, as Europe/Paris",
+            "base.yaml",
+        ),
+        ("site: {timezone: ../../passwd}\n", "'../../passwd' is none of the IANA database", ""),
         ("mqtt: {prot: 1}\n", "mqtt.prot: is not a setting", "mean `port`"),
         ("alerts:\n", "site.yaml:1:8: alerts: found nothing", "key: value"),
         ("mqtt: ~\n", "site.yaml:1:7: mqtt: found nothing", "key: value"),

@@ -7,7 +7,7 @@ import pytest
 
 from edge_agent.clock import SimulatedClock
 from edge_agent.config import MicrophoneConfig
-from edge_agent.health import Monitor
+from edge_agent.health import Monitor, worst_first
 from edge_agent.records import Block, Health, MqttHealth, OutboxHealth
 from tests.sample_records import SHA256
 
@@ -97,3 +97,8 @@ def test_slewing_is_no_step_however_long_it_goes_on(monitor: Monitor, clock: Set
         monitor.faults([])
     told = report(monitor).clock
     assert (told.steps, told.last_step_s, told.last_step_age_s) == (0, None, None)
+
+
+def test_what_loses_sound_stands_before_what_only_lacks_something() -> None:
+    faults = ["alert_uncalibrated:loud", "clock_unsynced", "dead:mic", "mqtt_refused:password"]
+    assert worst_first(faults)[:2] == ["dead:mic", "mqtt_refused:password"]

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -16,7 +17,7 @@ import pytest
 from edge_agent.clock import SimulatedClock
 from edge_agent.commands.report_data import Report
 from edge_agent.config import StoreConfig
-from edge_agent.records import Calibration, LevelReading
+from edge_agent.records import Calibration, LevelReading, Tally
 from edge_agent.store import Store
 from tests.sample_records import event, reading, tallied
 
@@ -133,9 +134,9 @@ def test_what_has_no_known_time_or_another_unit_is_left_out_and_told(tmp_path: P
     assert (found.unsynced, found.uncalibrated, found.unit) == (1, 1, "dB")
     assert found.whole.levels["LAeq"] == 60.0
     page = report(tmp_path, "--from", "1970-01-01", "--to", "1970-01-01").stdout
-    assert "1 minute was left out because the clock was not synchronised." in page
-    assert "1 minute was left out because they are not calibrated as the others are." in page
-    assert "In 1 seconds something was too loud for the microphone" in page
+    assert "1 minute was left out for the clock was not synchronised." in page
+    assert "1 minute was left out without the calibration that others have." in page
+    assert "In 1 second something was too loud for the microphone" in page
 
 
 def test_an_uncalibrated_microphone_is_never_said_to_be_in_db(tmp_path: Path) -> None:
@@ -146,7 +147,9 @@ def test_an_uncalibrated_microphone_is_never_said_to_be_in_db(tmp_path: Path) ->
     assert "-20.0 dBFS" in page
     assert "LAeq_dbfs" in report(tmp_path, *options, "--format", "csv").stdout.splitlines()[0]
     place = ", latitude: 52.5, longitude: 13.4"
-    assert report(tmp_path, *options, "--format", "fiware", place=place).stdout == ""
+    refused = report(tmp_path, *options, "--format", "fiware", place=place, code=2)
+    assert refused.stdout == ""
+    assert "none of the 1 minutes of mic may be given as NoiseLevelObserved" in refused.stderr
 
 
 def test_the_page_stands_alone_and_its_pictures_are_whole(tmp_path: Path) -> None:
@@ -172,8 +175,30 @@ def test_the_page_stands_alone_and_its_pictures_are_whole(tmp_path: Path) -> Non
     assert len(cells) == 23 + 7 + 8
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "every_h", "after"),
+    [
+        # An hour of the night is missing, and one is there twice.
+        ("2026-03-29", "2026-03-29", 3, "30 Mar"),
+        ("2026-10-25", "2026-10-25", 3, "26 Oct"),
+        ("2026-10-23", "2026-10-27", 12, "28 Oct"),
+    ],
+)
+def test_times_below_the_line_are_round_also_where_the_clocks_change(
+    tmp_path: Path, first: str, last: str, every_h: int, after: str
+) -> None:
+    fill(tmp_path, minute(utc(f"{first}T10:00"), 60.0))
+    options = ("--from", first, "--to", last, "--zone", "Europe/Berlin")
+    picture = report(tmp_path, *options).stdout.partition("<svg")[2].partition("</svg>")[0]
+    shown = re.findall(r">(\d\d:\d\d|\d\d [A-Z][a-z]{2})<", picture)
+    days = range(int(first[-2:]), int(last[-2:]) + 1)
+    hours = [f"{hour:02}:00" for hour in range(every_h, 24, every_h)]
+    assert shown == [tick for day in days for tick in (f"{day} {after[-3:]}", *hours)] + [after]
+
+
 def test_a_calibrated_minute_is_a_noise_level_observed(tmp_path: Path) -> None:
-    fill(tmp_path, minute(utc("2026-06-01T10:00"), 61.26))
+    unknown = minute(utc("2026-06-01T11:00"), 61.26, synced=False)
+    fill(tmp_path, minute(utc("2026-06-01T10:00"), 61.26, overload=True), unknown)
     options = ("--from", "2026-06-01", "--to", "2026-06-01", "--format", "fiware")
     done = report(tmp_path, *options, place=", latitude: 52.5, longitude: 13.4")
     (line,) = done.stdout.splitlines()
@@ -189,6 +214,9 @@ def test_a_calibrated_minute_is_a_noise_level_observed(tmp_path: Path) -> None:
         "observedAt": "2026-06-01T10:01:00.000Z",
     }
     assert entity["LAmax"]["value"] == entity["LAFmax"]["value"] == 71.3
+    assert entity["calibrationOffset"]["value"] == 119.74
+    assert entity["calibrationSource"]["value"] == "calibrator"
+    assert (entity["overload"]["value"], entity["underRange"]["value"]) == (True, False)
     assert not {"LAS", "sonometerClass"} & entity.keys()
     refused = report(tmp_path, *options, code=2).stderr
     assert "site.latitude and site.longitude are not set" in refused
@@ -199,6 +227,8 @@ def test_a_calibrated_minute_is_a_noise_level_observed(tmp_path: Path) -> None:
     [
         (("--from", "june", "--to", "2026-06-01"), "'june' is no time; write 2026-06-01"),
         (("--from", "2026-06-01T08:00", "--to", "2026-06-01"), "has no time zone; add Z"),
+        (("--from", "2026-06-01", "--to", "9999-12-31"), "is not in the years 1970 to 2199"),
+        (("--from", "0001-01-01T00:00Z", "--to", "2026-06-01"), "is not in the years 1970 to"),
         (("--from", "2026-06-02", "--to", "2026-06-01"), "--from 2026-06-02 is not before"),
         (
             ("--from", "2026-06-01", "--to", "2026-06-01", "--zone", "Mars"),
@@ -221,7 +251,25 @@ def test_without_a_store_or_within_an_empty_time_it_says_so(tmp_path: Path) -> N
     options = ("--from", "2026-06-01", "--to", "2026-06-01")
     assert "store.db: is not there" in report(tmp_path, *options, code=2).stderr
     fill(tmp_path, minute(datetime.fromtimestamp(0, tz=UTC), 60.0))
-    assert "Nothing was measured within this time." in report(tmp_path, *options).stdout
+    page = report(tmp_path, *options).stdout
+    assert "Nothing was measured within this time." in page
+    assert "<svg" not in page
+
+
+def test_a_dead_microphone_is_not_heard_and_a_quiet_street_is_doubted(tmp_path: Path) -> None:
+    tally = Tally(heard_us=40_000_000, silent_us=20_000_000, energies={"A": 1}, under_range_s=1)
+    half_dead = msgspec.structs.replace(minute(utc("2026-06-01T10:00"), 60.0), tally=tally)
+    fill(tmp_path, half_dead)
+    options = ("--from", "2026-06-01", "--to", "2026-06-02")
+    found = as_json(tmp_path, *options)
+    assert (found.site, found.device, found.zone, found.dates) == ("city", "ear-1", "UTC", 2)
+    assert (found.whole.heard_s, found.whole.silent_s, found.whole.under_range_s) == (40, 20, 1)
+    page = report(tmp_path, *options).stdout
+    assert "For 20 seconds all samples were equal" in page
+    assert "In 1 second it was so quiet that the microphone's own noise counts" in page.replace(
+        "&#x27;", "'"
+    )
+    assert "<td>measured on</td><td>1 of 2 dates</td>" in page
 
 
 def test_lden_is_of_the_local_date_and_says_when_too_little_was_heard(tmp_path: Path) -> None:
@@ -240,13 +288,17 @@ def test_lden_is_of_the_local_date_and_says_when_too_little_was_heard(tmp_path: 
     fill(tmp_path, *minutes)
     options = ("--from", "2026-06-01", "--to", "2026-06-02", "--zone", "Europe/Berlin")
     first, second = as_json(tmp_path, *options).days
-    assert (first.periods, first.lden, first.reason) == (levels, 60.0, None)
-    assert (second.periods, second.lden, second.reason) == (
-        levels,
-        None,
-        "too_little_heard:evening",
-    )
+    for day in (first, second):
+        assert {period: part.level for period, part in day.periods.items()} == levels
+    assert (first.lden, first.reason) == (60.0, None)
+    assert (second.lden, second.reason) == (None, "too_little_heard:evening")
+    assert [part.complete for part in first.periods.values()] == [True, True, True]
+    assert [part.complete for part in second.periods.values()] == [True, False, True]
+    evening = second.periods["evening"]
+    assert (evening.heard_s, evening.period_s) == (2 * 3600, 4 * 3600)
     page = report(tmp_path, *options).stdout
+    assert page.count("<td>55.0*</td>") == 1
+    assert "* Less than 95 % of this day, evening or night was heard." in page
     assert "No Lden where too little of a period was heard: 2026-06-02 (evening)." in page
 
 

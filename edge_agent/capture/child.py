@@ -28,6 +28,8 @@ _QUEUE_BLOCKS = 10_000 // _BLOCK_MS
 _LATENCY_S = 0.5
 _PR_SET_PDEATHSIG = 1
 _PORTAUDIO = "libportaudio.so.2"
+_PORTAUDIO_NO_DEFAULT = "device -1"
+_NO_DEFAULT = "there is no default device to record from"
 _PORTAUDIO_BUSY = "Device unavailable"
 
 
@@ -151,7 +153,7 @@ def run(pipe: int, name: str, channels: int, rate: int, root: Path) -> int:
         )
         stream.start()
     except (ValueError, sounddevice.PortAudioError) as error:
-        _say(str(error))
+        _say(_NO_DEFAULT if _PORTAUDIO_NO_DEFAULT in str(error) else str(error))
         known = [str(device["name"]) for device in sounddevice.query_devices()]
         _say(f"devices: {', '.join(known) or 'none'}")
         return _refusal(str(error), isinstance(error, ValueError))

@@ -6,27 +6,20 @@ for MP3 makes its decoder write to stderr, and for a file cut short it reports n
 
 import os
 import stat
-from collections import deque
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
+from edge_agent.capture.cutter import LIMIT, RATE, Cutter, Frames, bad_frames, mixed_down
 from edge_agent.capture.timeline import Timeline
 from edge_agent.clock import Clock
 from edge_agent.errors import AudioError
 from edge_agent.records import Block, CaptureHealth, Samples
-from edge_agent.resample import Resampler
 
-_RATE = 48000
-_BLOCK_SAMPLES = _RATE // 4
 _RATES = range(1000, 768001)
-_LIMIT = 100.0
-"""Full scale is 1: what is beyond 40 dB over it is damage, and would lift a mean for minutes."""
 _NS = 1_000_000_000
 
 # A NaN whose payload no decoder writes. soundfile.blocks hands over its buffer whole even when
@@ -41,9 +34,6 @@ _OGG_TAIL_BYTES = 65536 + 282
 _OGG_LAST_PAGE = 0x04
 
 _HINT = "Give a complete WAV, FLAC or Ogg (Vorbis, Opus) file."
-
-Frames: TypeAlias = npt.NDArray[np.float32]
-"""(n, channels), full scale 1.0."""
 
 
 class RecordingSource:
@@ -68,7 +58,7 @@ class RecordingSource:
         self._start_ns = start_ns
         self._rate, channels = _examined(path)
         self._frames = _decoded(path, max(1, self._rate // 4), channels)
-        self._cutter = _Cutter(self._rate)
+        self._cutter = Cutter(self._rate, channels)
         self._pace = None if clock is None else _Pace(clock)
         self._ended = False
 
@@ -96,7 +86,7 @@ class RecordingSource:
         if not self._fill():
             self._ended = True
             return None
-        first, missed, samples = self._cutter.ready[0]
+        first, missed, samples, overloads = self._cutter.ready[0]
         if self._pace is not None and not self._pace.due(first + len(samples), timeout_s):
             return None
         self._cutter.ready.popleft()
@@ -104,12 +94,13 @@ class RecordingSource:
         return Block(
             microphone=self._name,
             samples=samples,
-            rate=_RATE,
-            bandwidth_hz=min(self._rate, _RATE) / 2,
+            rate=RATE,
+            bandwidth_hz=min(self._rate, RATE) / 2,
             first=first,
             start_ns=start_ns,
             synced=synced,
             missed=missed,
+            overloads=overloads,
         )
 
     def close(self) -> None:
@@ -140,7 +131,7 @@ class RecordingSource:
     def _stamp(self, first: int, samples: int) -> tuple[int, bool]:
         if self._pace is not None:
             return self._pace.stamp(first, samples)
-        return self._start_ns + first * _NS // _RATE, False
+        return self._start_ns + first * _NS // RATE, False
 
 
 class _Pace:
@@ -148,7 +139,7 @@ class _Pace:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._timeline = Timeline(clock, _RATE)
+        self._timeline = Timeline(clock, RATE)
         self._anchor_ns: int | None = None
 
     def due(self, end: int, timeout_s: float) -> bool:
@@ -156,7 +147,7 @@ class _Pace:
         now_ns = self._clock.monotonic_ns()
         if self._anchor_ns is None:
             self._anchor_ns = now_ns
-        wait_s = (self._anchor_ns - now_ns) / _NS + end / _RATE
+        wait_s = (self._anchor_ns - now_ns) / _NS + end / RATE
         if wait_s > 0:
             self._clock.wait(min(wait_s, timeout_s))
         return wait_s <= timeout_s
@@ -164,88 +155,7 @@ class _Pace:
     def stamp(self, first: int, samples: int) -> tuple[int, bool]:
         """Time of a block's first sample, and whether the clock is synchronised."""
         anchor_ns = self._anchor_ns or 0
-        return self._timeline.stamp(first, samples, anchor_ns + first * _NS // _RATE)
-
-
-class _Cutter:
-    """Frames at a recording's own rate to blocks at 48 kHz, with gaps where samples are bad.
-
-    Sound between two gaps is resampled by itself: a filter must not ring across a hole. The first
-    sample after a gap lies at the next whole sample of the 48 kHz grid.
-    """
-
-    def __init__(self, rate: int) -> None:
-        self._rate = rate
-        self._read = 0
-        self._in_gap = False
-        self._next = 0
-        self._missed = 0
-        self._resampler: Resampler | None = None
-        self._rest: list[Samples] = []
-        self._rest_samples = 0
-        self.ready: deque[tuple[int, int, Samples]] = deque()
-        """(first, missed, samples) of blocks not yet handed out."""
-        self.bad_samples = 0
-
-    def push(self, frames: Frames) -> None:
-        """Take the next frames of the recording, of any number."""
-        bad = _bad(frames)
-        borders = np.flatnonzero(np.diff(bad)) + 1
-        mono = _mixed_down(np.where(bad[:, np.newaxis], np.float32(0.0), frames))
-        for begin, end in _runs(borders.tolist(), len(frames)):
-            if bad[begin]:
-                self._lose(end - begin)
-            else:
-                self._keep(mono[begin:end], self._read + begin)
-        self._read += len(frames)
-
-    def finish(self) -> bool:
-        """Cut what is left into a last block; False if nothing was."""
-        self._close_stretch()
-        return bool(self.ready)
-
-    def _lose(self, samples: int) -> None:
-        self._close_stretch()
-        self._in_gap = True
-        self.bad_samples += samples
-
-    def _keep(self, mono: Samples, position: int) -> None:
-        if self._in_gap:
-            self._in_gap = False
-            # At least one: a gap that falls between two output samples is still a gap.
-            start = max(self._next + 1, -(-position * _RATE // self._rate))
-            self._missed = start - self._next
-            self._next = start
-        if self._rate == _RATE:
-            self._gather(mono)
-        else:
-            if self._resampler is None:
-                self._resampler = Resampler(self._rate, _RATE)
-            self._gather(self._resampler.push(mono))
-
-    def _close_stretch(self) -> None:
-        if self._resampler is not None:
-            self._gather(self._resampler.flush())
-            self._resampler = None
-        if self._rest_samples:
-            self._emit(np.concatenate(self._rest))
-            self._rest, self._rest_samples = [], 0
-
-    def _gather(self, samples: Samples) -> None:
-        self._rest.append(samples)
-        self._rest_samples += len(samples)
-        if self._rest_samples < _BLOCK_SAMPLES:
-            return
-        joined = np.concatenate(self._rest)
-        whole = len(joined) // _BLOCK_SAMPLES * _BLOCK_SAMPLES
-        for at in range(0, whole, _BLOCK_SAMPLES):
-            self._emit(joined[at : at + _BLOCK_SAMPLES])
-        self._rest, self._rest_samples = [joined[whole:]], len(joined) - whole
-
-    def _emit(self, samples: Samples) -> None:
-        self.ready.append((self._next, self._missed, samples))
-        self._next += len(samples)
-        self._missed = 0
+        return self._timeline.stamp(first, samples, anchor_ns + first * _NS // RATE)
 
 
 def read_recording(path: Path) -> tuple[Samples, int]:
@@ -257,30 +167,14 @@ def read_recording(path: Path) -> tuple[Samples, int]:
     rate, channels = _examined(path)
     parts: list[Samples] = []
     for frames in _decoded(path, rate, channels):
-        bad = int(np.count_nonzero(_bad(frames)))
+        bad = int(np.count_nonzero(bad_frames(frames)))
         if bad:
             raise AudioError(
-                f"{path}: {bad} samples are not finite or beyond {_LIMIT:g} times full scale",
+                f"{path}: {bad} samples are not finite or beyond {LIMIT:g} times full scale",
                 hint="Repair the recording, or leave it out.",
             )
-        parts.append(_mixed_down(frames))
+        parts.append(mixed_down(frames))
     return np.concatenate(parts), rate
-
-
-def _bad(frames: Frames) -> npt.NDArray[np.bool_]:
-    sound: npt.NDArray[np.bool_] = np.abs(frames) <= _LIMIT
-    bad: npt.NDArray[np.bool_] = np.logical_not(np.logical_and.reduce(sound, axis=1))
-    return bad
-
-
-def _mixed_down(frames: Frames) -> Samples:
-    # In float64 the mean of equal channels is exactly that channel, however many there are.
-    mono: Samples = frames.mean(axis=1, dtype=np.float64).astype(np.float32)
-    return mono
-
-
-def _runs(borders: list[int], length: int) -> list[tuple[int, int]]:
-    return list(pairwise([0, *borders, length]))
 
 
 def _examined(path: Path) -> tuple[int, int]:

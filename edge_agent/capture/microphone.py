@@ -14,6 +14,7 @@ import numpy as np
 
 from edge_agent.capture import wire
 from edge_agent.capture.cards import ROOT
+from edge_agent.capture.overloads import Overloads
 from edge_agent.capture.process import HINTS, SILENT_S, Child
 from edge_agent.capture.timeline import Timeline
 from edge_agent.clock import Clock
@@ -69,6 +70,7 @@ class MicrophoneSource:
         self._rng = random.Random()  # noqa: S311 # it spreads waits, it hides nothing
         self._timeline = Timeline(clock, _RATE)
         self._resampler = Resampler(settings.rate, _RATE)
+        self._overloads = Overloads(settings.rate, _RATE) if settings.rate != _RATE else None
         self._ready: deque[Block] = deque()
         self._next = 0
         self._lost = 0
@@ -151,6 +153,8 @@ class MicrophoneSource:
         age_ns = max(header.age_us * 1000, header.frames * _NS // header.rate)
         captured_ns = header.monotonic_ns - age_ns
         self._count_losses(header, captured_ns)
+        if self._overloads is not None:
+            self._overloads.push(mono)
         samples = self._resampler.push(mono)
         self._heard = True
         age_s = self._child.age_s() if self._child is not None else 0.0
@@ -173,6 +177,8 @@ class MicrophoneSource:
             self._lost += max(1, lost)
             self._timeline.restart()
             self._resampler.reset()
+            if self._overloads is not None:
+                self._overloads.reset()
 
     def _emit(self, samples: Samples, captured_ns: int) -> None:
         first = self._next + self._lost
@@ -187,6 +193,7 @@ class MicrophoneSource:
                 start_ns=start_ns,
                 synced=synced,
                 missed=self._lost,
+                overloads=None if self._overloads is None else self._overloads.take(len(samples)),
             )
         )
         self._next = first + len(samples)
@@ -220,7 +227,7 @@ class MicrophoneSource:
         again_s = _LOG_AGAIN_S if reason == self._logged else _LOG_EVERY_S
         if not self._logged or now_ns - self._logged_ns >= again_s * _NS:
             self._logged, self._logged_ns = reason, now_ns
-            _log.warning("microphone %s: %s; %s", self._name, reason, then)
+            _log.warning("microphone %s: %s; %s", self._name, reason.removesuffix("."), then)
 
     def _start_when_due(self, timeout_s: float) -> None:
         wait_s = (self._again_ns - self._clock.monotonic_ns()) / _NS

@@ -8,6 +8,7 @@ import selectors
 
 import numpy as np
 
+from edge_agent.capture.overloads import Overloads
 from edge_agent.capture.timeline import Timeline
 from edge_agent.clock import Clock
 from edge_agent.records import Block, CaptureHealth, Samples
@@ -17,6 +18,7 @@ _RATE = 48000
 _BLOCK_SAMPLES = _RATE // 4
 _NS = 1_000_000_000
 _FULL_SCALE = np.float32(32768.0)
+_STEP = 1 / _FULL_SCALE
 _READ_BYTES = 65536
 # What comes faster than time is no microphone, and waits: a reader's buffer may be this far ahead,
 # and a converter's clock this much too fast.
@@ -44,6 +46,7 @@ class PcmSource:
         self._clock = clock
         self._timeline = Timeline(clock, _RATE)
         self._resampler = Resampler(rate, _RATE)
+        self._overloads = Overloads(rate, _RATE) if rate != _RATE or channels > 1 else None
         self._bytes = b""
         self._samples = np.empty(0, np.float32)
         self._first = 0
@@ -121,6 +124,8 @@ class PcmSource:
         whole = len(self._bytes) // self._frame_bytes * self._frame_bytes
         frames = np.frombuffer(self._bytes[:whole], dtype="<i2").reshape(-1, self._channels)
         self._bytes = self._bytes[whole:]
+        if self._overloads is not None:
+            self._overloads.push(frames * _STEP)
         mono = (frames.mean(axis=1, dtype=np.float64) / _FULL_SCALE).astype(np.float32)
         self._keep(self._resampler.push(mono))
 
@@ -140,6 +145,7 @@ class PcmSource:
             first=self._first,
             start_ns=start_ns,
             synced=synced,
+            overloads=None if self._overloads is None else self._overloads.take(len(samples)),
         )
         self._first += len(samples)
         return block

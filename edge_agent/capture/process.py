@@ -135,7 +135,7 @@ class Child:
     def reason(self) -> str:
         """Why it was given up, for the log."""
         if self.code in HINTS:
-            return f"{self.last_words()} {HINTS[self.code]}"
+            return f"{self.last_words()}. {HINTS[self.code]}"
         if self.dead:
             return f"the capture process ended ({self.code}): {self.last_words()}"
         return f"no sound for {SILENT_S:g} s"

@@ -1,9 +1,10 @@
 """Readings as NoiseLevelObserved of the smart data models, in NGSI-LD.
 
-Schema 0.2.1 of dataModel.Environment. Only what was calibrated is given: the model has no place for
-dBFS. `LAS` is left out, which is a momentary level there, and `sonometerClass`, which no software
-can claim. `LAFmax` stands beside their `LAmax`, to keep the time weighting; it and the others that
-the model does not name are additional properties, which it allows.
+Schema 0.2.1 of dataModel.Environment. Only what was calibrated is given, for the model has no place
+for dBFS, and only what has a time that was known. `LAS` is left out, which is a momentary level
+there, and `sonometerClass`, which no software can claim. `LAFmax` stands beside their `LAmax`, to
+keep the time weighting; it and the others that the model does not name are additional properties,
+which it allows.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,7 @@ import msgspec
 
 from edge_agent.config import SiteConfig
 from edge_agent.errors import ConfigError
-from edge_agent.records import LevelReading
+from edge_agent.records import Calibration, LevelReading
 from edge_agent.written import rfc3339
 
 CONTEXT = "https://raw.githubusercontent.com/smart-data-models/dataModel.Environment/master/context.jsonld"
@@ -37,6 +38,13 @@ class Text(msgspec.Struct, frozen=True, kw_only=True):
     value: str
 
 
+class Flag(msgspec.Struct, frozen=True, kw_only=True):
+    """A property that holds or does not."""
+
+    kind: Literal["Property"] = msgspec.field(name="type", default="Property")
+    value: bool
+
+
 class Point(msgspec.Struct, frozen=True, kw_only=True):
     """A place in GeoJSON, longitude first."""
 
@@ -52,7 +60,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def entities(readings: Iterable[LevelReading], site: SiteConfig) -> Iterator[bytes]:
-    """An entity for each calibrated reading that has an LAeq, as JSON.
+    """An entity for each calibrated reading that has an LAeq and a known time, as JSON.
 
     Args:
         readings: Of one microphone.
@@ -68,11 +76,15 @@ def entities(readings: Iterable[LevelReading], site: SiteConfig) -> Iterator[byt
         )
     where = Place(value=Point(coordinates=(site.longitude, site.latitude)))
     for reading in readings:
-        if reading.calibration is not None and reading.values.get("LAeq") is not None:
-            yield msgspec.json.encode(_entity(reading, site, where))
+        if not reading.synced or reading.values.get("LAeq") is None:
+            continue
+        if reading.calibration is not None:
+            yield msgspec.json.encode(_entity(reading, reading.calibration, site, where))
 
 
-def _entity(reading: LevelReading, site: SiteConfig, where: Place) -> dict[str, object]:
+def _entity(
+    reading: LevelReading, calibration: Calibration, site: SiteConfig, where: Place
+) -> dict[str, object]:
     start = rfc3339(reading.start_ns)
     end = rfc3339(reading.start_ns + reading.period_s * 1_000_000_000)
     levels = {name: level for name, level in reading.values.items() if level is not None}
@@ -88,6 +100,11 @@ def _entity(reading: LevelReading, site: SiteConfig, where: Place) -> dict[str, 
         "refDevice": Text(value=f"urn:ngsi-ld:Device:{site.site}:{site.device}"),
         **{name: _number(round(level, 1), _DECIBEL, end) for name, level in levels.items()},
         "heardSeconds": _number(round(reading.heard_s, 3), _SECOND, end),
+        "overload": Flag(value=reading.overload),
+        "underRange": Flag(value=reading.under_range),
+        "calibrationOffset": _number(calibration.offset_db, _DECIBEL, end),
+        "calibrationDate": Text(value=calibration.date),
+        "calibrationSource": Text(value=calibration.source),
         "@context": [CONTEXT],
     }
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -58,10 +59,10 @@ def report(
         )
     site = loaded.config.site
     if kind == "fiware":
-        minutes = archive.minutes(name, from_s * _NS, to_s * _NS)
+        minutes = list(archive.minutes(name, from_s * _NS, to_s * _NS))
         with configfile.placed(loaded):
-            return "".join(f"{one.decode()}\n" for one in entities(minutes, site))
-    found = gather(archive, name, from_s, to_s, zone, loaded.config.lden)
+            return _lines(entities(minutes, site), len(minutes), name)
+    found = gather(archive, site, name, from_s, to_s, zone, loaded.config.lden)
     match kind:
         case "html":
             return page(found, site, zone)
@@ -69,6 +70,23 @@ def report(
             return _csv(found)
         case "json":
             return msgspec.json.encode(rounded(found)).decode() + "\n"
+
+
+def _lines(found: Iterable[bytes], minutes: int, name: str) -> str:
+    """A line for each entity.
+
+    Raises:
+        StoreError: There are minutes, but none that may be given.
+    """
+    lines = [f"{one.decode()}\n" for one in found]
+    if minutes and not lines:
+        raise StoreError(
+            f"none of the {minutes} minutes of {name} may be given as NoiseLevelObserved: each has "
+            "no level or no calibration, or its time was not known",
+            hint="`edge-agent calibrate` gives the microphone its decibels; --format json tells "
+            "what there is.",
+        )
+    return "".join(lines)
 
 
 def _csv(report: Report) -> str:

@@ -15,7 +15,7 @@ from edge_agent.acoustics import tallies
 from edge_agent.acoustics.days import Days
 from edge_agent.acoustics.periods import shifted
 from edge_agent.archive import Archive
-from edge_agent.config import LdenConfig, Period
+from edge_agent.config import LdenConfig, Period, SiteConfig
 from edge_agent.energies import shares
 from edge_agent.records import Calibration, Event, LevelReading, Share, Shares, Tally
 
@@ -34,12 +34,28 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     start_s: int
     period_s: int
     heard_s: float
+    """That has a level."""
+    silent_s: float
+    """In which all samples were equal, as of a dead microphone: it has no level."""
     levels: dict[str, float]
     """By indicator, unrounded; what no minute had is left out."""
     overload_s: int
     """Seconds in which something was too loud for the microphone."""
+    under_range_s: int
+    """Seconds so quiet that the microphone's own noise counts."""
     shares: Shares | None
     """What LAeq is made of; None where nothing was attributed."""
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """Day, evening or night of a date."""
+
+    level: float | None
+    """None where nothing was heard."""
+    heard_s: float
+    period_s: float
+    complete: bool
+    """At least 95 % was heard."""
 
 
 class Day(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,8 +63,8 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
 
     date: date
     measured: Interval
-    periods: dict[Period, float | None]
-    """Lday, Levening and Lnight; None where nothing was heard."""
+    periods: dict[Period, Part]
+    """Lday, Levening and Lnight."""
     lden: float | None
     reason: str | None
     """Why there is no Lden: `too_little_heard:night`."""
@@ -57,9 +73,15 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All of it; levels are unrounded."""
 
+    site: str
+    device: str
     microphone: str
     from_s: int
     to_s: int
+    zone: str
+    """Of dates, weekdays and hours."""
+    dates: int
+    """How many local dates it touches, measured or not."""
     unit: str
     """`dB`, or `dBFS` where nothing was calibrated."""
     calibrations: tuple[Calibration, ...]
@@ -86,12 +108,19 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def gather(
-    archive: Archive, microphone: str, from_s: int, to_s: int, zone: tzinfo, lden: LdenConfig
+    archive: Archive,
+    site: SiteConfig,
+    microphone: str,
+    from_s: int,
+    to_s: int,
+    zone: tzinfo,
+    lden: LdenConfig,
 ) -> Report:
     """Everything that was measured and heard within [from, to).
 
     Args:
         archive: The device's own record.
+        site: Which device.
         microphone: Of which.
         from_s: Seconds UTC.
         to_s: Seconds UTC.
@@ -109,10 +138,15 @@ def gather(
     for minute in used:
         periods.add_tally(minute.start_ns, _on_scale(minute, offset_db))
     days = _days(used, zone, periods, offset_db)
+    first, last = (datetime.fromtimestamp(one, tz=zone).date() for one in (from_s, to_s - 1))
     return Report(
+        site=site.site,
+        device=site.device,
         microphone=microphone,
         from_s=from_s,
         to_s=to_s,
+        zone=str(zone),
+        dates=(last - first).days + 1,
         unit="dB" if calibrated else "dBFS",
         calibrations=_calibrations(used),
         whole=_interval(used, from_s, to_s - from_s),
@@ -172,7 +206,12 @@ def _days(
                 date=day,
                 measured=_interval(found[day], midnight_s, length_s),
                 periods={
-                    period: shifted(one.level_dbfs, offset_db)
+                    period: Part(
+                        level=shifted(one.level_dbfs, offset_db),
+                        heard_s=one.heard_s,
+                        period_s=one.period_s,
+                        complete=one.complete,
+                    )
                     for period, one in levels.periods.items()
                 },
                 lden=shifted(levels.lden_dbfs, offset_db),
@@ -207,9 +246,11 @@ def _interval(readings: Sequence[LevelReading], start_s: int, period_s: int) -> 
     return Interval(
         start_s=start_s,
         period_s=period_s,
-        heard_s=(whole.heard_us + whole.silent_us) / 1e6,
+        heard_s=whole.heard_us / 1e6,
+        silent_s=whole.silent_us / 1e6,
         levels=levels,
         overload_s=whole.overload_s,
+        under_range_s=whole.under_range_s,
         shares=shares(whole.heard, levels.get("LAeq")),
     )
 
@@ -244,7 +285,11 @@ def _rounded(interval: Interval) -> Interval:
             sources=tuple(map(_rounded_share, found.sources)),
         )
     return msgspec.structs.replace(
-        interval, levels=levels, heard_s=round(interval.heard_s, 3), shares=found
+        interval,
+        levels=levels,
+        heard_s=round(interval.heard_s, 3),
+        silent_s=round(interval.silent_s, 3),
+        shares=found,
     )
 
 
@@ -263,7 +308,12 @@ def _rounded_day(day: Day) -> Day:
     return msgspec.structs.replace(
         day,
         measured=_rounded(day.measured),
-        periods={period: _tenth(level) for period, level in day.periods.items()},
+        periods={
+            period: msgspec.structs.replace(
+                one, level=_tenth(one.level), heard_s=round(one.heard_s, 3)
+            )
+            for period, one in day.periods.items()
+        },
         lden=_tenth(day.lden),
     )
 

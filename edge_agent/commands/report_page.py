@@ -7,7 +7,7 @@ from html import escape
 
 from edge_agent.acoustics.days import PERIODS
 from edge_agent.commands import report_plots as plots
-from edge_agent.commands.report_data import Interval, Report
+from edge_agent.commands.report_data import Interval, Part, Report
 from edge_agent.config import SiteConfig
 
 _STYLE = """
@@ -28,28 +28,30 @@ def page(report: Report, site: SiteConfig, zone: tzinfo) -> str:
         site: Whose it is.
         zone: Of all times on the page.
     """
-    sections = [
-        _head(report, site, zone),
-        _warnings(report),
-        _summary(report),
-        f"<h2>Days, {report.unit}</h2>",
-        _days(report),
-        "<h2>Level over time</h2>",
-        _timeline(report, zone),
-        "<h2>Mean level by weekday and hour</h2>",
-        plots.heat_map(report.week),
-        "<h2>What LAeq is made of</h2>",
-        _sources(report),
-        "<h2>What was heard</h2>",
-        _events(report),
-        _limits(),
-    ]
+    sections = [_head(report, site, zone), _warnings(report), _summary(report)]
+    if report.hours:
+        sections += _levels(report, zone)
+    sections += ["<h2>What was heard</h2>", _events(report), _limits()]
     title = escape(f"Sound levels of {site.device}, {site.site}")
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>'
         f"<body>{''.join(sections)}</body></html>\n"
     )
+
+
+def _levels(report: Report, zone: tzinfo) -> list[str]:
+    return [
+        f"<h2>Days, {report.unit}</h2>",
+        _days(report),
+        "<h2>Level over time</h2>",
+        _timeline(report, zone),
+        "<h2>Mean level by weekday and hour</h2>",
+        plots.heat_map(report.week),
+        f'<p class="note">LAeq, {report.unit}; white where nothing was heard.</p>',
+        "<h2>What LAeq is made of</h2>",
+        _sources(report),
+    ]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -88,16 +90,26 @@ def _warnings(report: Report) -> str:
     if len(report.calibrations) > 1:
         found.append("The calibration changed within this report.")
     for count, why in (
-        (report.unsynced, "because the clock was not synchronised"),
-        (report.uncalibrated, "because they are not calibrated as the others are"),
-        (report.damaged, "because they could not be read"),
+        (report.unsynced, "for the clock was not synchronised"),
+        (report.uncalibrated, "without the calibration that others have"),
+        (report.damaged, "as unreadable"),
     ):
         if count:
             found.append(f"{_minutes(count)} left out {why}.")
     if report.whole.overload_s:
         found.append(
-            f"In {report.whole.overload_s} seconds something was too loud for the microphone: true "
-            "levels there are higher."
+            f"In {_seconds(report.whole.overload_s)} something was too loud for the microphone: "
+            "true levels there are higher."
+        )
+    if report.whole.under_range_s:
+        found.append(
+            f"In {_seconds(report.whole.under_range_s)} it was so quiet that the microphone's own "
+            "noise counts: true levels there are lower."
+        )
+    if report.whole.silent_s:
+        found.append(
+            f"For {_seconds(round(report.whole.silent_s))} all samples were equal, as of a dead "
+            "microphone: that time has no level and does not count as heard."
         )
     return "".join(f'<p class="warn">{escape(text)}</p>' for text in found)
 
@@ -106,8 +118,10 @@ def _summary(report: Report) -> str:
     if not report.hours:
         return '<p class="warn">Nothing was measured within this time.</p>'
     rows = [(name, f"{value:.1f} {report.unit}") for name, value in report.whole.levels.items()]
-    rows.append(("Lden", level(report.lden) + (f" {report.unit}" if report.lden else "")))
+    rows.append(("Lden", "-" if report.lden is None else f"{report.lden:.1f} {report.unit}"))
     rows.append(("heard", _share(report.whole)))
+    if len(report.days) < report.dates:
+        rows.append(("measured on", f"{len(report.days)} of {report.dates} dates"))
     rows += [
         ("calibration", f"{one.offset_db:+.2f} dB, {one.source}, {one.date}")
         for one in report.calibrations
@@ -178,7 +192,7 @@ def _days(report: Report) -> str:
     rows = [
         (
             f"{day.date:%a %Y-%m-%d}",
-            *(level(day.periods[period]) for period in PERIODS),
+            *map(_part, (day.periods[period] for period in PERIODS)),
             level(day.lden),
             *(level(day.measured.levels.get(name)) for name in shown),
             f"{day.measured.heard_s / 3600:.2f} of {day.measured.period_s / 3600:.0f} h",
@@ -188,10 +202,16 @@ def _days(report: Report) -> str:
     head = ("date", "Lday", "Levening", "Lnight", "Lden", *shown, "heard")
     without = [day for day in report.days if day.reason is not None]
     note = ""
+    if any(_part(one).endswith("*") for day in report.days for one in day.periods.values()):
+        note = '<p class="note">* Less than 95 % of this day, evening or night was heard.</p>'
     if without:
         days = ", ".join(f"{day.date} ({str(day.reason).partition(':')[2]})" for day in without)
-        note = f'<p class="note">No Lden where too little of a period was heard: {days}.</p>'
+        note += f'<p class="note">No Lden where too little of a period was heard: {days}.</p>'
     return table(head, rows) + note
+
+
+def _part(part: Part) -> str:
+    return level(part.level) + ("*" if part.level is not None and not part.complete else "")
 
 
 def _limits() -> str:
@@ -208,6 +228,10 @@ def _minutes(count: int) -> str:
 
 def _time(at_s: float, zone: tzinfo) -> str:
     return f"{datetime.fromtimestamp(at_s, tz=zone):%Y-%m-%d %H:%M}"
+
+
+def _seconds(count: int) -> str:
+    return "1 second" if count == 1 else f"{count} seconds"
 
 
 def _period(seconds: int) -> str:

@@ -6,7 +6,7 @@ its number.
 
 import math
 from collections.abc import Callable, Sequence
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from html import escape
 from typing import TypeAlias
 
@@ -20,6 +20,7 @@ _LEFT, _RIGHT, _TOP = 118, 24, 12
 _PLOT_WIDTH = WIDTH - _LEFT - _RIGHT
 _LINE_HEIGHT = 200
 _LANE_HEIGHT = 16
+_LANES_BELOW = 10
 _CELL_HEIGHT = 26
 _BAR_HEIGHT = 22
 _INK, _GRID, _LINE = "#222", "#ddd", "#0b5394"
@@ -67,7 +68,7 @@ def timeline(
         zone: Of the ticks.
     """
     labels = sorted({span.label for span in spans})
-    height = _TOP + _LINE_HEIGHT + _LANE_HEIGHT * len(labels) + 26
+    height = _TOP + _LINE_HEIGHT + _LANES_BELOW + _LANE_HEIGHT * len(labels) + 22
     low, high = _range([point.level for point in points if point.level is not None])
     bottom = _TOP + _LINE_HEIGHT
 
@@ -83,7 +84,7 @@ def timeline(
         for run in _runs(points)
     ]
     for lane, label in enumerate(labels):
-        top = bottom + 4 + _LANE_HEIGHT * lane
+        top = bottom + _LANES_BELOW + _LANE_HEIGHT * lane
         colour = _LABEL_COLOURS[lane % len(_LABEL_COLOURS)]
         parts.append(_text(_LEFT - 4, top + 10, label, anchor="end", size=10))
         for span in spans:
@@ -171,12 +172,15 @@ def _time_grid(from_s: float, to_s: float, zone: tzinfo, x: Scale, bottom: float
 
 
 def _ticks(from_s: float, to_s: float, every_s: int, zone: tzinfo) -> list[float]:
-    """Round local times; where the clocks change a tick may lie an hour beside."""
-    offset = _local(from_s, zone).utcoffset()
-    shift_s = offset.total_seconds() if offset else 0.0
-    first = math.ceil((from_s + shift_s) / every_s)
-    last = math.floor((to_s + shift_s) / every_s)
-    return [number * every_s - shift_s for number in range(first, last + 1)]
+    """Round times of the local wall clock; the hour that it repeats is passed over once."""
+    first, last = (
+        math.floor(_local(at_s, zone).replace(tzinfo=UTC).timestamp() / every_s)
+        for at_s in (from_s, to_s)
+    )
+    walls = (datetime.fromtimestamp(number * every_s, UTC) for number in range(first, last + 1))
+    # The hour that it leaves out is the one after it: a second mark at the same time.
+    found = {wall.replace(tzinfo=zone).timestamp() for wall in walls}
+    return sorted(at_s for at_s in found if from_s <= at_s <= to_s)
 
 
 def _local(at_s: float, zone: tzinfo) -> datetime:

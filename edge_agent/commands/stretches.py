@@ -62,9 +62,9 @@ def _started(reason: Reason) -> str:
         lasted = f", lasted {seconds(reason.duration_s)} of {reason.needed_s:g} s"
         return text + (lasted if reason.needed_s else "")
     if reason.m == 1:
-        enough = f"one patch at or above {reason.on:g} is enough"
+        enough = f"one patch at or above {reason.on:.3g} is enough"
     else:
-        enough = f"{reason.n} of {reason.m} patches at or above {reason.on:g}"
+        enough = f"{reason.n} of {reason.m} patches at or above {reason.on:.3g}"
     text = f"STARTED, score {_number(reason)}: {enough}"
     if reason.min_duration_s:
         text += f", lasted {seconds(reason.duration_s)} of {reason.min_duration_s:g} s"
@@ -77,7 +77,7 @@ def _why(reason: Reason) -> str:
     if isinstance(reason, LabelReason):
         match reason.step:
             case "below_on":
-                return f"below on {reason.on:g}"
+                return f"below on {reason.on:.3g}"
             case "n_of_m":
                 return f"{reason.counted} of the last {reason.m} patches, {reason.n} are needed"
             case "cooldown":

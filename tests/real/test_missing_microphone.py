@@ -87,7 +87,7 @@ def test_a_service_waits_for_its_microphone_and_for_its_return(
         assert not any(both <= set(one.faults) for one in healths(subscriber))
         text = log.read_text()
         assert "Traceback" not in text
-        assert "Plug the microphone in, or set `device` to one of the devices listed.;" in text
+        assert "Plug the microphone in, or set `device` to one of the devices listed; next" in text
     finally:
         if not plugged:
             plug_in()
@@ -111,8 +111,10 @@ def test_a_service_that_refuses_its_model_leaves_no_capture_process(
         line for line in trace.read_text().splitlines() if '"edge_agent.capture.child"' in line
     ]
     pid = int(child.split()[0])
-    # Columns: a shorter number of a process has more spaces behind it.
-    assert re.search(rf"^{pid} +\+\+\+ killed by SIGKILL \+\+\+", trace.read_text(), re.M)
+    # It may have ended by itself. Columns: a shorter number of a process has more spaces behind it.
+    assert re.search(
+        rf"^{pid} +\+\+\+ (killed by SIGKILL|exited with \d+) \+\+\+", trace.read_text(), re.M
+    )
 
 
 def test_the_demo_says_at_once_that_there_is_no_such_microphone(
