@@ -83,6 +83,7 @@ def test_a_configuration_that_is_refused_is_a_fault_and_the_rest_goes_on(
     assert of(found, "configuration").status == "fault"
     assert str(config) in of(found, "configuration").found
     assert of(found, "model").status == "ok"
+    assert of(found, "model").found.endswith("for 960 false alarms a day, not proven by 1.36 h")
     assert of(found, "broker").status == of(found, "microphone").status == "warning"
 
 

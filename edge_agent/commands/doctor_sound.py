@@ -33,11 +33,21 @@ def model(loaded: LoadedConfig | None) -> Finding:
         bundle = bundles.load(find_model(config.model.path, loaded.path if loaded else None))
         classifier = Classifier(bundle)
         Pipeline(config, bundle, classifier, Ids(0).new)
-    certified = "thresholds certified" if bundle.thresholds else "thresholds not certified"
     return ok(
         "model",
         f"{bundle.name} {bundle.version}, {len(bundle.labels)} labels, by {classifier.runtime}: "
-        f"certificate and golden vectors agree; {certified}",
+        f"certificate and golden vectors agree; {_thresholds(bundle)}",
+    )
+
+
+def _thresholds(bundle: bundles.Bundle) -> str:
+    chosen = bundle.thresholds
+    if chosen is None:
+        return "thresholds were chosen for no budget of false alarms"
+    proven = "" if chosen.proven else "not "
+    return (
+        f"thresholds for {chosen.budget_per_day:g} false alarms a day, {proven}proven "
+        f"by {chosen.hours:.2f} h"
     )
 
 
