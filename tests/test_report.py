@@ -133,7 +133,11 @@ def test_what_has_no_known_time_or_another_unit_is_left_out_and_told(tmp_path: P
     found = as_json(tmp_path, "--from", "1970-01-01", "--to", "1970-01-01")
     assert (found.unsynced, found.uncalibrated, found.unit) == (1, 1, "dB")
     assert found.whole.levels["LAeq"] == 60.0
-    page = report(tmp_path, "--from", "1970-01-01", "--to", "1970-01-01").stdout
+    options = ("--from", "1970-01-01", "--to", "1970-01-01")
+    table = report(tmp_path, *options, "--format", "csv")
+    assert "1 minute was left out for the clock was not synchronised." in table.stderr
+    assert len(table.stdout.splitlines()) == 2
+    page = report(tmp_path, *options).stdout
     assert "1 minute was left out for the clock was not synchronised." in page
     assert "1 minute was left out without the calibration that others have." in page
     assert "In 1 second something was too loud for the microphone" in page

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta, tzinfo
 from pathlib import Path
@@ -13,7 +14,7 @@ from edge_agent import configfile, timezone
 from edge_agent.archive import Archive
 from edge_agent.commands.fiware import entities
 from edge_agent.commands.report_data import NAMES, Report, gather, rounded
-from edge_agent.commands.report_page import page
+from edge_agent.commands.report_page import page, warnings
 from edge_agent.errors import ConfigError, StoreError
 from edge_agent.written import rfc3339
 
@@ -67,6 +68,8 @@ def report(
         case "html":
             return page(found, site, zone)
         case "csv":
+            for warning in warnings(found):
+                print(warning, file=sys.stderr)
             return _csv(found)
         case "json":
             return msgspec.json.encode(rounded(found)).decode() + "\n"

@@ -28,9 +28,10 @@ def page(report: Report, site: SiteConfig, zone: tzinfo) -> str:
         site: Whose it is.
         zone: Of all times on the page.
     """
-    sections = [_head(report, site, zone), _warnings(report), _summary(report)]
+    sections = [_head(report, site, zone)]
+    sections += [f'<p class="warn">{escape(text)}</p>' for text in warnings(report)]
     if report.hours:
-        sections += _levels(report, zone)
+        sections += [_summary(report), *_levels(report, zone)]
     sections += ["<h2>What was heard</h2>", _events(report), _limits()]
     title = escape(f"Sound levels of {site.device}, {site.site}")
     return (
@@ -80,8 +81,11 @@ def _head(report: Report, site: SiteConfig, zone: tzinfo) -> str:
     )
 
 
-def _warnings(report: Report) -> str:
+def warnings(report: Report) -> list[str]:
+    """What a reader has to know before the figures, a sentence each."""
     found = []
+    if not report.hours:
+        found.append("Nothing was measured within this time.")
     if report.unit == "dBFS" and report.hours:
         found.append(
             "This microphone is not calibrated: levels are in dB below a full-scale sine, and say "
@@ -111,12 +115,10 @@ def _warnings(report: Report) -> str:
             f"For {_seconds(round(report.whole.silent_s))} all samples were equal, as of a dead "
             "microphone: that time has no level and does not count as heard."
         )
-    return "".join(f'<p class="warn">{escape(text)}</p>' for text in found)
+    return found
 
 
 def _summary(report: Report) -> str:
-    if not report.hours:
-        return '<p class="warn">Nothing was measured within this time.</p>'
     rows = [(name, f"{value:.1f} {report.unit}") for name, value in report.whole.levels.items()]
     rows.append(("Lden", "-" if report.lden is None else f"{report.lden:.1f} {report.unit}"))
     rows.append(("heard", _share(report.whole)))
