@@ -87,6 +87,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     calibrations: tuple[Calibration, ...]
     """In force during the report, in the order of their first use."""
     whole: Interval
+    hours_of_day: LdenConfig
+    """When day, evening and night begin, and what is added to them."""
     lden: float | None
     """Of all days together: energies of each period first, then their sum."""
     days: tuple[Day, ...]
@@ -150,6 +152,7 @@ def gather(
         unit="dB" if calibrated else "dBFS",
         calibrations=_calibrations(used),
         whole=_interval(used, from_s, to_s - from_s),
+        hours_of_day=lden,
         lden=shifted(periods.levels(day.date for day in days).lden_dbfs, offset_db),
         days=days,
         hours=_equal(used, 0, _HOUR_S),

@@ -203,9 +203,14 @@ def _days(report: Report) -> str:
     ]
     head = ("date", "Lday", "Levening", "Lnight", "Lden", *shown, "heard")
     without = [day for day in report.days if day.reason is not None]
-    note = ""
+    rule = report.hours_of_day
+    added = ", ".join(f"{penalty_db:g}" for penalty_db in rule.penalties_db)
+    note = (
+        f'<p class="note">Day from {rule.day} h, evening from {rule.evening} h, night from '
+        f"{rule.night} h of local time; Lden adds {added} dB to them.</p>"
+    )
     if any(_part(one).endswith("*") for day in report.days for one in day.periods.values()):
-        note = '<p class="note">* Less than 95 % of this day, evening or night was heard.</p>'
+        note += '<p class="note">* Less than 95 % of this day, evening or night was heard.</p>'
     if without:
         days = ", ".join(f"{day.date} ({str(day.reason).partition(':')[2]})" for day in without)
         note += f'<p class="note">No Lden where too little of a period was heard: {days}.</p>'
