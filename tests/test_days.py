@@ -181,3 +181,21 @@ def test_a_zone_that_does_not_exist_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="is no time zone") as caught:
         zone(name, "site.timezone")
     assert caught.value.key == "site.timezone"
+
+
+@pytest.mark.parametrize(
+    ("day", "night_h"),
+    [(date(2026, 3, 28), 7), (date(2026, 6, 1), 8), (date(2026, 10, 24), 9)],
+)
+def test_the_night_after_a_date_is_whole_also_where_the_clock_changes(
+    day: date, night_h: int
+) -> None:
+    days = Days(PARIS)
+    evening = datetime(day.year, day.month, day.day, 23, tzinfo=PARIS).astimezone(UTC)
+    for number in range(-60, 60 * night_h + 60):
+        inside = 0 <= number < 60 * night_h
+        days.add(minute(evening + timedelta(minutes=number), -40.0 if inside else 0.0))
+    night = days.night_after(day)
+    assert night.level_dbfs == pytest.approx(-40.0, abs=1e-9)
+    assert night.heard_s == night.period_s == 3600 * night_h
+    assert days.night_after(day + timedelta(days=1)).level_dbfs is None

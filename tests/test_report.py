@@ -302,8 +302,12 @@ def test_lden_is_of_the_local_date_and_says_when_too_little_was_heard(tmp_path: 
     assert (evening.heard_s, evening.period_s) == (2 * 3600, 4 * 3600)
     page = report(tmp_path, *options).stdout
     assert page.count("<td>55.0*</td>") == 1
+    # The last night ends beyond the report, an hour of its eight is within.
+    assert (first.night_after.level, first.night_after.complete) == (50.0, True)
+    assert (second.night_after.heard_s, second.night_after.complete) == (3600, False)
+    assert page.count("<td>50.0*</td>") == 1
     assert "Day from 7 h, evening from 19 h, night from 23 h of local time" in page
-    assert "* Less than 95 % of this day, evening or night was heard." in page
+    assert "* Less than 95 % of it was heard within this report." in page
     assert "No Lden where too little of a period was heard: 2026-06-02 (evening)." in page
 
 

@@ -12,7 +12,7 @@ daily Lden. What a clock that was not synchronised stamped belongs to no period.
 import math
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import get_args
+from typing import TypeVar, get_args
 
 import msgspec
 
@@ -24,6 +24,7 @@ PERIODS: tuple[Period, ...] = get_args(Period)
 COMPLETE_SHARE = 0.95
 """A period is complete when this share of it was heard; our choice, no standard fixes one."""
 _HOUR_S = 3600
+_Key = TypeVar("_Key")
 
 
 class PeriodLevel(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +66,7 @@ class Days:
         self._zone = zone
         self._hours = hours or LdenConfig()
         self._energies: dict[tuple[date, Period], tuple[int, int]] = {}
+        self._nights: dict[date, tuple[int, int]] = {}
 
     def add(self, reading: LevelReading) -> None:
         """Take a reading of at most an hour that lies in one period.
@@ -78,18 +80,27 @@ class Days:
     def add_tally(self, start_ns: int, tally: Tally) -> None:
         """Take a tally whose clock was synchronised, by its start."""
         local = datetime.fromtimestamp(start_ns // 1_000_000_000, UTC).astimezone(self._zone)
-        place = (local.date(), self._hours.period_of(local.hour))
-        energy, heard_us = self._energies.get(place, (0, 0))
-        self._energies[place] = (
-            energy + tally.energies.get("A", 0),
-            heard_us + tally.heard_us,
-        )
+        day, period = local.date(), self._hours.period_of(local.hour)
+        _add(self._energies, (day, period), tally)
+        if period == "night":
+            evening = day - timedelta(days=local.hour < self._hours.day)
+            _add(self._nights, evening, tally)
 
     def levels(self, dates: Iterable[date]) -> DayLevels:
         """Levels over these local dates together: a day, a month, a year."""
         days = tuple(dates)
         periods = {period: self._period(days, period) for period in PERIODS}
         return combined(periods, self._hours)
+
+    def night_after(self, day: date) -> PeriodLevel:
+        """The level of the whole night that begins in a date's evening and ends on the next."""
+        energy, heard_us = self._nights.get(day, (0, 0))
+        begin_s = self._utc_s(day, self._hours.night or 24)
+        return PeriodLevel(
+            level_dbfs=tallies.level_of(energy, heard_us),
+            heard_s=heard_us / 1e6,
+            period_s=float(self._utc_s(day + timedelta(days=1), self._hours.day) - begin_s),
+        )
 
     def _period(self, days: tuple[date, ...], period: Period) -> PeriodLevel:
         parts = [self._energies.get((day, period), (0, 0)) for day in days]
@@ -115,6 +126,11 @@ class Days:
         midnight = datetime(day.year, day.month, day.day, tzinfo=self._zone)
         local = midnight + timedelta(days=hour // 24, hours=hour % 24)
         return round(local.timestamp())
+
+
+def _add(sums: dict[_Key, tuple[int, int]], key: _Key, tally: Tally) -> None:
+    energy, heard_us = sums.get(key, (0, 0))
+    sums[key] = energy + tally.energies.get("A", 0), heard_us + tally.heard_us
 
 
 def combined(periods: dict[Period, PeriodLevel], hours: LdenConfig) -> DayLevels:

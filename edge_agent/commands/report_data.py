@@ -12,7 +12,7 @@ from datetime import date, datetime, time, timedelta, tzinfo
 import msgspec
 
 from edge_agent.acoustics import tallies
-from edge_agent.acoustics.days import Days
+from edge_agent.acoustics.days import Days, PeriodLevel
 from edge_agent.acoustics.periods import shifted
 from edge_agent.archive import Archive
 from edge_agent.config import LdenConfig, Period, SiteConfig
@@ -65,6 +65,8 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     measured: Interval
     periods: dict[Period, Part]
     """Lday, Levening and Lnight."""
+    night_after: Part
+    """The whole night that begins in its evening."""
     lden: float | None
     reason: str | None
     """Why there is no Lden: `too_little_heard:night`."""
@@ -208,20 +210,22 @@ def _days(
             Day(
                 date=day,
                 measured=_interval(found[day], midnight_s, length_s),
-                periods={
-                    period: Part(
-                        level=shifted(one.level_dbfs, offset_db),
-                        heard_s=one.heard_s,
-                        period_s=one.period_s,
-                        complete=one.complete,
-                    )
-                    for period, one in levels.periods.items()
-                },
+                periods={period: _part(one, offset_db) for period, one in levels.periods.items()},
+                night_after=_part(periods.night_after(day), offset_db),
                 lden=shifted(levels.lden_dbfs, offset_db),
                 reason=levels.reason,
             )
         )
     return tuple(days)
+
+
+def _part(one: PeriodLevel, offset_db: float) -> Part:
+    return Part(
+        level=shifted(one.level_dbfs, offset_db),
+        heard_s=one.heard_s,
+        period_s=one.period_s,
+        complete=one.complete,
+    )
 
 
 def _midnight_s(day: date, zone: tzinfo) -> int:
@@ -311,14 +315,14 @@ def _rounded_day(day: Day) -> Day:
     return msgspec.structs.replace(
         day,
         measured=_rounded(day.measured),
-        periods={
-            period: msgspec.structs.replace(
-                one, level=_tenth(one.level), heard_s=round(one.heard_s, 3)
-            )
-            for period, one in day.periods.items()
-        },
+        periods={period: _rounded_part(one) for period, one in day.periods.items()},
+        night_after=_rounded_part(day.night_after),
         lden=_tenth(day.lden),
     )
+
+
+def _rounded_part(part: Part) -> Part:
+    return msgspec.structs.replace(part, level=_tenth(part.level), heard_s=round(part.heard_s, 3))
 
 
 def _tenth(level: float | None) -> float | None:

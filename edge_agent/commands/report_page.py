@@ -14,8 +14,8 @@ _STYLE = """
 body{font:15px/1.45 sans-serif;color:#222;max-width:960px;margin:2em auto;padding:0 1em}
 h1{font-size:1.5em;margin-bottom:.1em}h2{font-size:1.15em;margin:1.8em 0 .4em}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-th,td{padding:.2em .7em;border-bottom:1px solid #ddd;text-align:right}
-th:first-child,td:first-child{text-align:left}.note{color:#555;font-size:.9em}
+th,td{padding:.2em .5em;border-bottom:1px solid #ddd;text-align:right}
+th:first-child,td:first-child{text-align:left}td{white-space:nowrap}.note{color:#555;font-size:.9em}
 .warn{background:#fff3cd;border-left:4px solid #d39e00;padding:.4em .8em;margin:.6em 0}
 """
 
@@ -196,21 +196,24 @@ def _days(report: Report) -> str:
             f"{day.date:%a %Y-%m-%d}",
             *map(_part, (day.periods[period] for period in PERIODS)),
             level(day.lden),
+            _part(day.night_after),
             *(level(day.measured.levels.get(name)) for name in shown),
             f"{day.measured.heard_s / 3600:.2f} of {day.measured.period_s / 3600:.0f} h",
         )
         for day in report.days
     ]
-    head = ("date", "Lday", "Levening", "Lnight", "Lden", *shown, "heard")
+    head = ("date", "Lday", "Levening", "Lnight", "Lden", "night after", *shown, "heard")
     without = [day for day in report.days if day.reason is not None]
     rule = report.hours_of_day
     added = ", ".join(f"{penalty_db:g}" for penalty_db in rule.penalties_db)
     note = (
         f'<p class="note">Day from {rule.day} h, evening from {rule.evening} h, night from '
-        f"{rule.night} h of local time; Lden adds {added} dB to them.</p>"
+        f"{rule.night} h of local time; Lden adds {added} dB to them. Lnight is that of the date's "
+        "own hours, in two pieces; night after: the whole one that begins in its evening.</p>"
     )
-    if any(_part(one).endswith("*") for day in report.days for one in day.periods.values()):
-        note += '<p class="note">* Less than 95 % of this day, evening or night was heard.</p>'
+    parts = [one for day in report.days for one in (*day.periods.values(), day.night_after)]
+    if any(_part(one).endswith("*") for one in parts):
+        note += '<p class="note">* Less than 95 % of it was heard within this report.</p>'
     if without:
         days = ", ".join(f"{day.date} ({str(day.reason).partition(':')[2]})" for day in without)
         note += f'<p class="note">No Lden where too little of a period was heard: {days}.</p>'
