@@ -30,6 +30,8 @@ _SCRIPT = """#!/bin/sh
 LD_LIBRARY_PATH=/opt/python/lib exec /opt/earshot/bin/python -m edge_agent "$@"
 """
 _BOOT_S = 60.0
+BEFORE = "before"
+"""A file of /shared that is older than all that is written inside."""
 
 
 class System(msgspec.Struct, frozen=True):
@@ -77,6 +79,7 @@ def booted(folder: Path) -> Iterator[System]:
         pytest.fail("no plain install: run scripts/test, or scripts/env --plain .venv-demo demo")
     shared = folder / "shared"
     shared.mkdir()
+    (shared / BEFORE).touch()
     log = folder / "boot.log"
     host = folder / "host"
     host.mkdir()
