@@ -100,7 +100,9 @@ def booted(folder: Path) -> Iterator[System]:
     # below one of its own: two systems with the same groups would end each other's services.
     enter = "".join(f'echo $$ >"{made}/cgroup.procs" && ' for made in _own_groups(name))
     bind = f'{enter}mount --bind / "{host}" && exec "$@"'
-    command = ["unshare", "--mount", "sh", "-c", bind, "sh", *nspawn]
+    # Whatever becomes of the tests, it ends with them.
+    command = ["setpriv", "--pdeathsig", "TERM"]
+    command += ["unshare", "--mount", "sh", "-c", bind, "sh", *nspawn]
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     try:
