@@ -3,6 +3,7 @@
 pytest-xdist's own groups (3.8) are names in a test's id, which pytest 9.2 no longer takes.
 """
 
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -74,6 +75,15 @@ def rank(nodeid: str) -> int:
     """Its place among those that are begun first."""
     name = group(nodeid)
     return LONGEST.index(name) if name in LONGEST else len(LONGEST)
+
+
+@functools.cache  # once
+def give_way() -> None:
+    """Leave the processors to who needs them now.
+
+    For good, as only root may take it back; so what keeps time is begun first.
+    """
+    os.nice(10)
 
 
 class Neighbours(LoadScopeScheduling):
