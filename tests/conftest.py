@@ -1,10 +1,16 @@
-"""What all tests share: recordings that may be absent, and hypothesis' profiles."""
+"""What all tests share: absent recordings, hypothesis' profiles, and how processes share them."""
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+
+    from tests.neighbours import Neighbours
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -25,6 +31,47 @@ if _EMULATED:
     settings.load_profile("emulated")
 else:
     settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+"""The name of this process among several, `gw0`."""
+if _WORKER is not None:
+    # numba writes its index and what that points to one after the other: two that compile at once
+    # may mix them up.
+    os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".cache" / "numba" / _WORKER)
+
+
+@pytest.hookimpl(optionalhook=True)  # where xdist is
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """How many processes `pytest -n auto` starts."""
+    from tests.neighbours import workers
+
+    return workers(config.args)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Neighbours":
+    """Whole modules to each process, and all that keep time to a single one."""
+    from tests.neighbours import Neighbours
+
+    return Neighbours(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first, where several processes share the tests."""
+    if _WORKER is not None:
+        from tests.neighbours import rank
+
+        items.sort(key=lambda item: rank(item.nodeid))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What keeps time goes before all else."""
+    if _WORKER is not None:
+        from tests.neighbours import REAL, give_way, group
+
+        if group(item.nodeid) != REAL:
+            give_way()
 
 
 def examples(count: int) -> int:

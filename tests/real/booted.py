@@ -6,13 +6,13 @@ the service must not see (homes, /tmp) it does not see there either, so interpre
 are mounted where a Pi would have them.
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -29,7 +29,11 @@ _APT = "apt-get install systemd systemd-container"
 _SCRIPT = """#!/bin/sh
 LD_LIBRARY_PATH=/opt/python/lib exec /opt/earshot/bin/python -m edge_agent "$@"
 """
+# All in one, or the older way, where controllers have hierarchies of their own.
+_HIERARCHIES = [Path("/sys/fs/cgroup", name) for name in (".", "unified", "systemd")]
 _BOOT_S = 60.0
+BEFORE = "before"
+"""A file of /shared that is older than all that is written inside."""
 
 
 class System(msgspec.Struct, frozen=True):
@@ -65,7 +69,7 @@ class System(msgspec.Struct, frozen=True):
         self.run("install", "-D", f"--mode={mode}", "/shared/written", path)
 
 
-@contextmanager
+@contextlib.contextmanager
 def booted(folder: Path) -> Iterator[System]:
     """Boot it; skip, with the reason, where this machine does not let a test do so."""
     if os.geteuid() != 0:
@@ -77,6 +81,7 @@ def booted(folder: Path) -> Iterator[System]:
         pytest.fail("no plain install: run scripts/test, or scripts/env --plain .venv-demo demo")
     shared = folder / "shared"
     shared.mkdir()
+    (shared / BEFORE).touch()
     log = folder / "boot.log"
     host = folder / "host"
     host.mkdir()
@@ -91,9 +96,13 @@ def booted(folder: Path) -> Iterator[System]:
         # What else is installed on this machine stays off.
         "systemd.unit=basic.target",
     ]
-    # Its mounts are in a namespace of their own and end with it.
-    bind = f'mount --bind / "{host}" && exec "$@"'
-    command = ["unshare", "--mount", "sh", "-c", bind, "sh", *nspawn]
+    # Its mounts are in a namespace of their own and end with it. The groups of its processes are
+    # below one of its own: two systems with the same groups would end each other's services.
+    enter = "".join(f'echo $$ >"{made}/cgroup.procs" && ' for made in _own_groups(name))
+    bind = f'{enter}mount --bind / "{host}" && exec "$@"'
+    # Whatever becomes of the tests, it ends with them.
+    command = ["setpriv", "--pdeathsig", "TERM"]
+    command += ["unshare", "--mount", "sh", "-c", bind, "sh", *nspawn]
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     try:
@@ -109,6 +118,26 @@ def booted(folder: Path) -> Iterator[System]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        _leave(name)
+
+
+def _own_groups(name: str) -> list[Path]:
+    """A control group of this name in each hierarchy by which systemd orders processes."""
+    made = [place / name for place in _HIERARCHIES if (place / "cgroup.procs").is_file()]
+    try:
+        for folder in made:
+            folder.mkdir()
+    except OSError as error:
+        pytest.skip(f"not run: no control group may be made here ({error})")
+    return made
+
+
+def _leave(name: str) -> None:
+    """Take the control groups away; one with a process that still ends stays, and is empty soon."""
+    for place in _HIERARCHIES:
+        for folder in sorted((place / name).glob("**/"), reverse=True):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _leader(process: "subprocess.Popen[bytes]", log: Path) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -31,10 +32,12 @@ def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = 15.0)
 
 
 def free_port() -> int:
-    with socket.socket() as link:
-        link.bind(("127.0.0.1", 0))
-        port: int = link.getsockname()[1]
-        return port
+    """Below those that the kernel gives to connections: none takes it while its broker is down."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_768)
+        with socket.socket() as link, contextlib.suppress(OSError):
+            link.bind(("127.0.0.1", port))
+            return port
 
 
 def program(name: str) -> str:

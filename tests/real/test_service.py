@@ -168,8 +168,10 @@ def test_the_capture_child_does_not_learn_of_the_supervisor(tmp_path: Path) -> N
         pid = service.process.pid
         listed = Path(f"/proc/{pid}/task/{pid}/children")
         wait_for(lambda: bool(listed.read_text()), "the child is started", 60)
-        child = listed.read_text().split()[0]
-        names = Path(f"/proc/{child}/environ").read_bytes()
+        child = Path("/proc", listed.read_text().split()[0])
+        # Until then it is a copy of the service.
+        wait_for(lambda: b"capture.child" in (child / "cmdline").read_bytes(), "it is itself", 60)
+        names = (child / "environ").read_bytes()
         assert b"PATH=" in names
         assert b"NOTIFY_SOCKET" not in names
         assert b"WATCHDOG" not in names

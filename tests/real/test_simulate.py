@@ -74,8 +74,9 @@ def test_at_somebody_elses_broker_others_are_told_apart(tmp_path: Path) -> None:
         assert "is not ours to kill" in done.stderr
 
 
-@pytest.mark.parametrize("where", ["nonsense", "127.0.0.1:0", f"127.0.0.1:{free_port()}"])
+@pytest.mark.parametrize("where", ["nonsense", "127.0.0.1:0", "127.0.0.1:{free}"])
 def test_a_broker_that_is_none_is_told_in_two_lines(where: str, tmp_path: Path) -> None:
+    where = where.format(free=free_port())
     done = edge_agent("fleet", "simulate", "1", "--broker", where, cwd=tmp_path)
     assert done.returncode == 2
     assert where.partition(":")[0] in done.stderr
