@@ -1,6 +1,7 @@
 """`edge-agent fleet status`: what is wanted of each device against what it says of itself."""
 
 import json
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from edge_agent.clock import Clock
 from edge_agent.commands.office import fleet_of, refuse_errors
 from edge_agent.commands.reading import heard
 from edge_agent.config import MqttConfig
-from edge_agent.errors import UpdateError
+from edge_agent.errors import BrokerError, UpdateError
 from edge_agent.fleet import exposition, identity, standing
 from edge_agent.fleet.composing import Fleet
 from edge_agent.fleet.differing import count
@@ -60,6 +61,7 @@ def status(
         wanted = rendered(fleet, devices)
     else:
         wanted, also = published(repo, devices, clock)
+    away: list[BrokerError] = []
     found = heard(
         fleet,
         devices,
@@ -68,6 +70,7 @@ def status(
         lambda told: all(_is_whole(told.get(one.name)) for one in devices),
         wait_s,
         also,
+        away,
     )
     lines = list(standings(fleet, devices, wanted, found, clock))
     if prometheus is not None:
@@ -80,6 +83,9 @@ def status(
         _print(lines)
         if repo is not None:
             _warn(repo, clock)
+    sys.stdout.flush()
+    for error in away:
+        print(f"warning: {error.message}; whoever is there is not heard", file=sys.stderr)
     return 0 if all(line.fine for line in lines) else 1
 
 

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from edge_agent.clock import Clock
 from edge_agent.commands.office import config_of
 from edge_agent.config import MqttConfig
+from edge_agent.errors import BrokerError
 from edge_agent.fleet import broker as brokers
 from edge_agent.fleet import reports
 from edge_agent.fleet.composing import Fleet
@@ -23,6 +24,7 @@ def listening(
     name: str,
     clock: Clock,
     also: Iterable[tuple[str, MqttConfig]] = (),
+    away: list[BrokerError] | None = None,
 ) -> Iterator[list[Listener]]:
     """Listen where devices talk, for as long as the context lasts.
 
@@ -32,6 +34,7 @@ def listening(
         name: Of the reader; its certificate is shown where devices show theirs.
         clock: Stamps what comes in.
         also: Where devices still talk, by what was published for them before.
+        away: Gets the brokers that cannot be reached, as long as one can; None: all have to be.
 
     Raises:
         ConfigError: The reader has no certificate.
@@ -48,7 +51,14 @@ def listening(
                 reader = shown(fleet, Subject(kind="readers", name=name))
             address = Address(host=one.host, port=one.port, roots=one.roots)
             listener = Listener(address, None if open_to_all else reader, clock)
-            listeners.append(stack.enter_context(listener))
+            try:
+                listeners.append(stack.enter_context(listener))
+            except BrokerError as error:
+                if away is None:
+                    raise
+                away.append(error)
+        if away and not listeners:
+            raise away[0]
         yield listeners
 
 
@@ -60,6 +70,7 @@ def heard(
     complete: Callable[[Reports], bool],
     wait_s: float,
     also: Iterable[tuple[str, MqttConfig]] = (),
+    away: list[BrokerError] | None = None,
 ) -> Reports:
     """What the brokers keep of devices.
 
@@ -71,13 +82,14 @@ def heard(
         complete: Nothing more is awaited.
         wait_s: At most so long.
         also: As for `listening`.
+        away: As for `listening`.
 
     Raises:
         EarshotError: As `listening`, or a broker does not let us listen.
     """
     found: Reports = {}
     sites = {device.name: device.site for device in devices}
-    with listening(fleet, devices, name, clock, also) as listeners:
+    with listening(fleet, devices, name, clock, also, away) as listeners:
         wait_until_told(
             listeners,
             clock,

@@ -93,8 +93,9 @@ class Listener:
         try:
             self._client.connect(self.address.host, self.address.port, keepalive=_KEEPALIVE_S)
         except (OSError, ValueError) as error:
+            words = (error.strerror if isinstance(error, OSError) else None) or error
             raise BrokerError(
-                f"broker {self.address.host}:{self.address.port}: {error}",
+                f"broker {self.address.host}:{self.address.port}: {words}",
                 hint="See that it runs, that this machine reaches it, and that its certificate "
                 "is of the fleet's authority.",
             ) from error

@@ -14,7 +14,7 @@ from edge_agent.fleet.composing import Fleet
 from edge_agent.fleet.standing import Wanted
 from edge_agent.records import Calibration
 from tests.fleets import edge_agent, read
-from tests.real.broker import Subscriber, wait_for
+from tests.real.broker import Subscriber, free_port, wait_for
 from tests.real.fleetbroker import Broker
 from tests.sealed import issued, sealed
 from tests.spoken import Voice, release
@@ -179,3 +179,26 @@ def test_a_broker_that_is_away_is_told_in_two_lines(broker: Broker) -> None:
     assert done.returncode == 2
     assert f"broker 127.0.0.1:{broker.port}: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_release_that_took_devices_to_no_broker_hides_nobody(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """Just then the office has to see who came back."""
+    repo, keys = tmp_path / "repo", tmp_path / "keys"
+    where = ("--keys", str(keys), "--repo", str(repo))
+    fleet = tmp_path / "fleet"
+    shutil.copytree(broker.fleet, fleet)
+    site, away = fleet / "sites" / f"{SITE}.yaml", free_port()
+    text = site.read_text()
+    site.write_text(text.replace(str(broker.port), str(away)))
+    for command in (("keys", "init"), ("publish",)):
+        assert edge_agent("fleet", *command, *where, cwd=fleet).returncode == 0
+    site.write_text(text)
+    speak(broker, "market-01", "rolled_back")
+    done = edge_agent("fleet", "status", "market-01", "--repo", str(repo), cwd=fleet)
+    assert done.returncode == 1
+    assert "rolled back: release 1: within 180 s no sound came in" in done.stdout
+    assert done.stderr == (
+        f"warning: broker 127.0.0.1:{away}: Connection refused; whoever is there is not heard\n"
+    )
