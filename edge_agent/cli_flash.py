@@ -1,11 +1,11 @@
-"""The options of `fleet identity`, `broker`, `flash` and `decommission`: devices come and go."""
+"""The options of `fleet identity`, `broker`, `flash`, `try`, `decommission`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edge_agent.cli_options import DIR, WAIT
+from edge_agent.cli_options import DIR, REPO, WAIT
 
 if TYPE_CHECKING:
     from edge_agent.fleet.seed import System
@@ -196,3 +196,23 @@ def flash(
         command.into_folder(folder, chosen, out, system or "raspios", dry_run=dry_run)
     else:
         raise click.UsageError("Give --boot DIR, or --image FILE and --out FILE, or --out DIR.")
+
+
+@click.command("try")
+@click.argument("device")
+@REPO
+@click.option("--out", type=_PATH, required=True, help="A folder for what the device keeps.")
+@DIR
+def try_device(device: str, repo: Path, out: Path, folder: Path | None) -> None:
+    """Play one device on this machine, until Ctrl-C.
+
+    It runs the agent, and takes what is published as soon as it is. Again with the same --out, it
+    goes on where it was.
+
+    \b
+    edge-agent fleet try laptop-01 --repo /srv/earshot --out /tmp/laptop-01
+    """
+    from edge_agent.clock import SystemClock
+    from edge_agent.commands.trying import try_device
+
+    try_device(folder, device, repo, out, SystemClock())

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from edge_agent import cli_publish, cli_rollout, cli_update
-from edge_agent.cli_flash import broker, decommission, flash, identity
+from edge_agent.cli_flash import broker, decommission, flash, identity, try_device
 from edge_agent.cli_options import CHOSEN, DIR, JSON
 
 _CONFIG = click.option(
@@ -237,6 +237,7 @@ for _command in (
     identity,
     broker,
     flash,
+    try_device,
     cli_publish.keys,
     cli_publish.publish,
     decommission,

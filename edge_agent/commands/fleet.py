@@ -10,6 +10,7 @@ import msgspec
 
 from edge_agent import resources
 from edge_agent.commands.findings import Form, lines
+from edge_agent.commands.office import device_named
 from edge_agent.commands.office import where as _where
 from edge_agent.errors import ConfigError, EarshotError
 from edge_agent.fleet import differing, folder, hosts, provenance, rendering, revision, schemas
@@ -17,8 +18,7 @@ from edge_agent.fleet.checking import Report, first_error
 from edge_agent.fleet.checking import check as checked
 from edge_agent.fleet.composing import Fleet
 from edge_agent.fleet.differing import count
-from edge_agent.fleet.inventory import Device, selected
-from edge_agent.settings import near
+from edge_agent.fleet.inventory import selected
 
 _NOT_SAMPLE = ("agent.yaml", "demo.yaml")
 """What else lies beside the sample folder."""
@@ -80,7 +80,7 @@ def inventory(path: Path | None, chosen: Sequence[str]) -> None:
 def show(path: Path | None, name: str, *, as_json: bool) -> None:
     """Print a device's merged settings."""
     fleet = _fleet(_where(path))
-    device = _device(fleet, name)
+    device = device_named(fleet, name)
     if as_json:
         print(rendering.canonical(fleet.values(device)[0]).decode(), end="")
         return
@@ -95,7 +95,7 @@ def explain(path: Path | None, name: str, key: str, *, as_json: bool) -> None:
         ConfigError: It has no such setting.
     """
     fleet = _fleet(_where(path))
-    tree = fleet.tree(_device(fleet, name))
+    tree = fleet.tree(device_named(fleet, name))
     found = provenance.traced(tree, key)
     if not found and key:
         likely = provenance.likely(tree, key)
@@ -176,18 +176,6 @@ def schema(name: str) -> None:
 
 def _fleet(path: Path) -> Fleet:
     return Fleet(folder.read(path))
-
-
-def _device(fleet: Fleet, name: str) -> Device:
-    names = [device.name for device in fleet.folder.inventory.devices]
-    for device in fleet.folder.inventory.devices:
-        if device.name == name:
-            return device
-    likely = near(name, names)
-    raise ConfigError(
-        f"{name}: no such device in {fleet.folder.path / 'fleet.csv'}",
-        hint=f"Did you mean {likely[0]}?" if likely else "`edge-agent fleet list` shows them all.",
-    )
 
 
 def _refuse_errors(fleet: Fleet, what: str) -> None:

@@ -10,6 +10,7 @@ from edge_agent.fleet import differing, folder
 from edge_agent.fleet.checking import check, first_error
 from edge_agent.fleet.composing import Fleet
 from edge_agent.fleet.inventory import Device
+from edge_agent.settings import near
 
 
 def where(path: Path | None) -> Path:
@@ -38,3 +39,20 @@ def refuse_errors(fleet: Fleet) -> None:
 def config_of(fleet: Fleet, device: Device) -> Config:
     """A device's settings, of a fleet without errors."""
     return msgspec.convert(fleet.values(device)[0], Config)
+
+
+def device_named(fleet: Fleet, name: str) -> Device:
+    """The device of this name, a retired one too.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    names = [device.name for device in fleet.folder.inventory.devices]
+    for device in fleet.folder.inventory.devices:
+        if device.name == name:
+            return device
+    likely = near(name, names)
+    raise ConfigError(
+        f"{name}: no such device in {fleet.folder.path / 'fleet.csv'}",
+        hint=f"Did you mean {likely[0]}?" if likely else "`edge-agent fleet list` shows them all.",
+    )

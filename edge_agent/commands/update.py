@@ -3,7 +3,7 @@
 import hashlib
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -15,7 +15,7 @@ from edge_agent.updating import device, fetching, seen
 from edge_agent.updating.releases import Releases
 from edge_agent.updating.service import Systemd
 from edge_agent.updating.state import State, rfc3339
-from edge_agent.updating.trial import Trial
+from edge_agent.updating.trial import Service, Trial
 
 if TYPE_CHECKING:
     from tuf.api.metadata import TargetFile
@@ -31,8 +31,23 @@ class _Settings(msgspec.Struct, frozen=True):
     model: _Model = _Model()
 
 
+class AgentService(Service, Protocol):
+    """The agent's service, which somebody may have stopped."""
+
+    def stopped(self) -> bool:
+        """Whether somebody did."""
+        ...
+
+
 def update(
-    path: Path, repo: str | None, clock: Clock, *, at_once: bool, trust_clock: bool, dry_run: bool
+    path: Path,
+    repo: str | None,
+    clock: Clock,
+    *,
+    at_once: bool,
+    trust_clock: bool,
+    dry_run: bool,
+    service: AgentService | None = None,
 ) -> int:
     """Bring the device to the release that is published for it.
 
@@ -43,6 +58,7 @@ def update(
         at_once: Do not wait for this device's turn.
         trust_clock: Somebody vouches for the clock.
         dry_run: Only tell.
+        service: The agent's; None: systemd's.
 
     Returns:
         The exit code: 1 when a release was refused, taken back or left undecided.
@@ -52,7 +68,7 @@ def update(
     """
     settings = device.load(path)
     releases = Releases(Path(settings.state_dir))
-    service = Systemd(Path(settings.runtime_dir))
+    service = service or Systemd(Path(settings.runtime_dir))
     with releases.alone():
         trial = Trial(releases, service, clock, partial(print, flush=True))
         before = releases.read_state()

@@ -209,7 +209,7 @@ class Trial:
     def _return(self, state: State) -> State:
         if state.state != "reverting":
             return state
-        self._tell(f"{state.reason}: back to release {state.good}")
+        self._tell(f"{state.reason}: back to {self._called(state.good)}")
         self._releases.put_in_force(state.good)
         if state.starts == 0:
             self._restart()
@@ -232,7 +232,7 @@ class Trial:
                 state = self._enter(
                     state, "undecided", tries=state.tries + 1,
                     not_before_ns=self._clock.utc_ns() + retry_h * 3_600_000_000_000,
-                    reason=f"{state.reason}; so it is under release {state.good}, too",
+                    reason=f"{state.reason}; so it is under {self._called(state.good)}, too",
                 )  # fmt: skip
                 break
             self._clock.wait(self._limits.poll_s)
@@ -249,6 +249,13 @@ class Trial:
             if number is not None and self._releases.usable(number):
                 return number
         return state.good
+
+    def _called(self, number: int) -> str:
+        """As the office counts: the seed was a release there."""
+        if number != SEED:
+            return f"release {number}"
+        found = self._releases.release(number)
+        return "the seed" if found is None else f"the seed, release {found.release}"
 
     def _tidy(self, state: State) -> None:
         """Nothing is under way: the link says what the state says, and nothing else lies about."""
