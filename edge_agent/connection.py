@@ -271,6 +271,24 @@ class _TlsSocket(ssl.SSLSocket):
             raise
 
 
+def unanswered(lost: Lost, tls: TlsConfig | None) -> str:
+    """What a connection says that was closed before a CONNACK, and what to do.
+
+    Args:
+        lost: Its end.
+        tls: As it is set.
+    """
+    # With TLS 1.3 a broker judges our certificate only after we think that all is well; its
+    # alert often dies with the socket, so that nothing is left of the reason.
+    if tls is None:
+        hint = "if this port speaks TLS, set mqtt.tls"
+    elif tls.certificate is None:
+        hint = "if the broker asks for a certificate, set mqtt.tls.certificate and mqtt.tls.key"
+    else:
+        hint = "see that the broker trusts the authority that signed mqtt.tls.certificate"
+    return f"closed before the login was answered: {lost.name}; {hint}"
+
+
 def _in_words(error: Exception) -> str:
     """What kept a connection from coming about and, where it is known, what to do."""
     if isinstance(error, BrokerError):

@@ -14,6 +14,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from edge_agent import backoff
+from edge_agent.backoff import BackOff
 from edge_agent.clock import Clock
 from edge_agent.config import MqttConfig
 from edge_agent.connection import (
@@ -25,16 +27,16 @@ from edge_agent.connection import (
     Refused,
     Unreachable,
     Version,
+    unanswered,
 )
+from edge_agent.denied import Denied
+from edge_agent.pace import Pace
 from edge_agent.records import Message, MqttHealth
 from edge_agent.topics import expiry_s
 
-BACK_OFF_S = 60.0
+BACK_OFF_S = backoff.MOST_S
 REFUSED_BACK_OFF_S = 300.0
-DENIED_S = (60.0, 3600.0)
-"""How long a topic rests after its first denial, and at most."""
 QUICK_S = 1.0
-TWIN_S = 10.0
 AWAY_S = 60.0
 FAREWELL_S = 2.0
 BACKLOG_WAIT_S = 30.0
@@ -80,11 +82,6 @@ class _Sent(msgspec.Struct, frozen=True, kw_only=True):
     sent_ns: int
 
 
-class _Rest(msgspec.Struct, frozen=True, kw_only=True):
-    until_ns: int
-    last_s: float
-
-
 class MqttOutput:
     """The broker as the worker sees it.
 
@@ -126,21 +123,14 @@ class MqttOutput:
         self._connected_ns = 0
         self._away_since_ns = clock.monotonic_ns()
         self._next_try_ns = 0
-        self._tries = 0
+        self._back_off = BackOff(rng)
+        self._pace = Pace(clock, config.drain_per_s)
         self._sent: dict[int, _Sent] = {}
         self._results: list[Result] = []
         self._last_sent_ns = 0
         self._quick_losses = 0
-        self._twin_losses = 0
         self._careful = False
-        self._pause_until_ns = 0
-        self._pause_s = 0.0
-        self._rests: dict[str, _Rest] = {}
-        self._rate_share = 1.0
-        self._rate_cut_ns = 0
-        self._backlog_from_ns = 0
-        self._tokens = 0.0
-        self._tokens_ns = 0
+        self._denied = Denied(clock)
         self._connects = 0
         self._unheard = 0
         self._last_error: str | None = None
@@ -184,25 +174,17 @@ class MqttOutput:
         """How many rows may be handed over now."""
         if self._accepted is None or self._accepted.maximum_qos == 0:
             return 0
-        if self._clock.monotonic_ns() < self._pause_until_ns:
+        if self._pace.paused():
             return 0
         return max(0, self._window() - len(self._sent))
 
     def backlog_room(self) -> int:
         """How many of them may be backlog."""
-        now_ns = self._clock.monotonic_ns()
-        if now_ns < self._backlog_from_ns:
-            return 0
-        rate = self._config.drain_per_s * self._rate_share
-        earned = (now_ns - max(self._tokens_ns, self._backlog_from_ns)) / 1e9 * rate
-        self._tokens = min(max(rate, 1.0), self._tokens + earned)
-        self._tokens_ns = now_ns
-        return int(self._tokens)
+        return self._pace.backlog()
 
     def blocked(self) -> frozenset[str]:
         """Topics that the broker denies and that rest."""
-        now_ns = self._clock.monotonic_ns()
-        return frozenset(topic for topic, rest in self._rests.items() if now_ns < rest.until_ns)
+        return self._denied.resting()
 
     def send(self, key: int, message: Message, *, backlog: bool = False) -> None:
         """Hand over a row; its result follows."""
@@ -216,7 +198,7 @@ class MqttOutput:
             self._results.append(Result(key=key, outcome="set_aside"))
             return
         if backlog:
-            self._tokens -= 1
+            self._pace.spend()
         retain = message.retain and self._accepted.retain_available
         mid = self._connection.publish(message, retain=retain, expiry_s=expiry_s(message.topic))
         self._last_sent_ns = self._clock.monotonic_ns()
@@ -259,10 +241,10 @@ class MqttOutput:
 
     def faults(self) -> list[str]:
         """What is wrong with the broker, by the names of docs/faults.md."""
-        found = [f"mqtt_denied:{topic}" for topic in sorted(self._rests)]
+        found = [f"mqtt_denied:{topic}" for topic in self._denied.topics()]
         if self._refusal is not None:
             found.append(self._refusal)
-        if self._twin_losses >= 3:
+        if self._back_off.twin:
             found.append("mqtt_twin")
         if self._accepted is None:
             if self._clock.monotonic_ns() - self._away_since_ns >= AWAY_S * 1e9:
@@ -295,12 +277,11 @@ class MqttOutput:
         self._connection.start()
 
     def _recover(self, now_ns: int) -> None:
-        if self._accepted and now_ns - self._connected_ns > TWIN_S * 1e9:
+        if self._accepted and now_ns - self._connected_ns > backoff.SHORT_S * 1e9:
             self._careful = False
-            self._quick_losses = self._twin_losses = 0
-        if self._rate_share < 1 and now_ns - self._rate_cut_ns > 60e9:
-            self._rate_share = min(1.0, self._rate_share * 2)
-            self._rate_cut_ns = now_ns
+            self._quick_losses = 0
+            self._back_off.lasted()
+        self._pace.recover()
 
     def _handle(self, happening: Happening) -> None:
         match happening:
@@ -309,7 +290,7 @@ class MqttOutput:
             case Refused():
                 self._on_refused(happening)
             case Unreachable():
-                self._twin_losses = 0
+                self._back_off.unreachable()
                 self._leave(happening.error)
             case Answered():
                 self._on_answered(happening)
@@ -323,8 +304,7 @@ class MqttOutput:
         self._connected_ns = now_ns
         self._connects += 1
         self._refusal = None
-        self._backlog_from_ns = now_ns + round(self._rng.random() * self._backlog_wait_s * 1e9)
-        self._tokens = 0.0
+        self._pace.begin(self._rng.random() * self._backlog_wait_s)
 
     def _on_refused(self, refused: Refused) -> None:
         if (
@@ -351,10 +331,10 @@ class MqttOutput:
         if answer.code in (0, _NO_SUBSCRIBERS):
             self._on_delivered(sent, answer)
         elif answer.code == _NOT_AUTHORIZED:
-            self._deny(sent.message.topic)
+            self._denied.deny(sent.message.topic)
             outcome = "keep"
         elif answer.code in _BUSY:
-            self._pause()
+            self._pace.pause()
             outcome = "keep"
         elif answer.code == _ID_IN_USE:
             outcome = "keep"
@@ -368,12 +348,12 @@ class MqttOutput:
             self._leave(error)
 
     def _on_delivered(self, sent: _Sent, answer: Answered) -> None:
-        self._tries = 0
+        self._back_off.delivered()
+        self._pace.delivered()
         if self._logged_error is not None:
             _log.info("broker %s:%d: delivering again", self._config.host, self._config.port)
             self._logged_error = None
-        self._pause_s = 0.0
-        self._rests.pop(sent.message.topic, None)
+        self._denied.delivered(sent.message.topic)
         if answer.code == _NO_SUBSCRIBERS:
             self._unheard += 1
 
@@ -388,41 +368,13 @@ class MqttOutput:
                 self._results.append(Result(key=sent.key, outcome="strike"))
                 self._sent.clear()
             self._careful = self._quick_losses >= 2
-        elif was_up and now_ns - self._connected_ns < TWIN_S * 1e9:
-            self._twin_losses += 1
+        elif was_up and now_ns - self._connected_ns < backoff.SHORT_S * 1e9:
+            self._back_off.ended_soon()
         if lost.code == _TAKEN_OVER:
-            self._twin_losses = 3
+            self._back_off.taken_over()
         if lost.code in (_RECEIVE_MAXIMUM, _RATE_TOO_HIGH):
-            self._cut_rate()
-        self._leave(f"lost: {lost.name}" if was_up else self._unanswered(lost))
-
-    def _unanswered(self, lost: Lost) -> str:
-        # With TLS 1.3 a broker judges our certificate only after we think that all is well; its
-        # alert often dies with the socket, so that nothing is left of the reason.
-        tls = self._config.tls
-        if tls is None:
-            hint = "if this port speaks TLS, set mqtt.tls"
-        elif tls.certificate is None:
-            hint = "if the broker asks for a certificate, set mqtt.tls.certificate and mqtt.tls.key"
-        else:
-            hint = "see that the broker trusts the authority that signed mqtt.tls.certificate"
-        return f"closed before the login was answered: {lost.name}; {hint}"
-
-    def _deny(self, topic: str) -> None:
-        rest = self._rests.get(topic)
-        first_s, most_s = DENIED_S
-        rest_s = first_s if rest is None else min(most_s, 2 * rest.last_s)
-        until_ns = self._clock.monotonic_ns() + round(rest_s * 1e9)
-        self._rests[topic] = _Rest(until_ns=until_ns, last_s=rest_s)
-
-    def _pause(self) -> None:
-        self._pause_s = min(BACK_OFF_S, max(1.0, 2 * self._pause_s))
-        self._pause_until_ns = self._clock.monotonic_ns() + round(self._pause_s * 1e9)
-        self._cut_rate()
-
-    def _cut_rate(self) -> None:
-        self._rate_share = max(1 / 64, self._rate_share / 2)
-        self._rate_cut_ns = self._clock.monotonic_ns()
+            self._pace.cut()
+        self._leave(f"lost: {lost.name}" if was_up else unanswered(lost, self._config.tls))
 
     def _leave(self, error: str, cap_s: float | None = None) -> None:
         """Throw the connection away and come back later."""
@@ -432,11 +384,7 @@ class MqttOutput:
             self._logged_error = error
             _log.warning("broker %s:%d: %s", self._config.host, self._config.port, error)
         self._discard()
-        cap_s = BACK_OFF_S if cap_s is None else cap_s
-        back_off_s = min(cap_s, 2.0**self._tries) * self._rng.uniform(0.5, 1.5)
-        if self._twin_losses >= 3:
-            back_off_s = self._rng.uniform(60, 300)
-        self._tries = min(self._tries + 1, 20)
+        back_off_s = self._back_off.wait_s(BACK_OFF_S if cap_s is None else cap_s)
         self._next_try_ns = self._clock.monotonic_ns() + round(back_off_s * 1e9)
 
     def _discard(self) -> None:
