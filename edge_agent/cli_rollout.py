@@ -48,6 +48,7 @@ _READER_HELP = "Who listens at the broker: edge-agent fleet identity issue --rea
     type=click.Path(path_type=Path),
     help="Also write the figures for a textfile collector, to a file named like earshot.prom.",
 )
+@click.option("--watch", is_flag=True, help="Go on, and tell each change, until Ctrl-C.")
 @JSON
 def status(
     chosen: tuple[str, ...],
@@ -56,6 +57,7 @@ def status(
     reader: str,
     wait_s: float,
     prometheus: Path | None,
+    watch: bool,
     as_json: bool,
 ) -> None:
     """Say of each device what is wanted and what it says of itself, as its broker holds it.
@@ -68,6 +70,16 @@ def status(
     from edge_agent.clock import SystemClock
     from edge_agent.commands.fleet_status import status as command
 
+    if watch:
+        from edge_agent.commands.fleet_watch import watch as watching
+
+        if prometheus is not None:
+            raise click.UsageError("--prometheus is written once a call: let cron do that.")
+        sys.exit(
+            watching(
+                folder, repo, chosen, SystemClock(), reader=reader, wait_s=wait_s, as_json=as_json
+            )
+        )
     sys.exit(
         command(
             folder,

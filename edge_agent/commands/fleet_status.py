@@ -53,29 +53,64 @@ def status(
     Raises:
         EarshotError: The folder has errors, or a broker cannot be reached.
     """
-    fleet = fleet_of(path)
-    refuse_errors(fleet)
-    devices = selected(fleet.devices, chosen)
-    also: list[tuple[str, MqttConfig]] = []
-    if repo is None:
-        wanted = rendered(fleet, devices)
-    else:
-        wanted, also = published(repo, devices, clock)
+    question = asked(path, repo, chosen, clock)
     away: list[BrokerError] = []
     found = heard(
-        fleet,
-        devices,
+        question.fleet,
+        question.devices,
         reader,
         clock,
-        lambda told: all(_is_whole(told.get(one.name)) for one in devices),
+        question.answered,
         wait_s,
-        also,
+        question.also,
         away,
     )
-    lines = list(standings(fleet, devices, wanted, found, clock))
+    lines = standings(question, found, clock)
     if prometheus is not None:
         # Whole: a collector that reads half of it takes half of the devices for gone.
         put(prometheus, exposition.text(lines, clock.utc_ns() / 1e9).encode())
+    told(lines, away, repo, clock, as_json=as_json)
+    return 0 if all(line.fine for line in lines) else 1
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom we ask, and what is wanted of them."""
+
+    fleet: Fleet
+    devices: tuple[Device, ...]
+    wanted: dict[str, Wanted]
+    also: tuple[tuple[str, MqttConfig], ...] = ()
+    """Where devices talk with what is published for them."""
+
+    def answered(self, found: Reports) -> bool:
+        """Whether everybody was told of."""
+        return all(_is_whole(found.get(one.name)) for one in self.devices)
+
+
+def asked(path: Path | None, repo: Path | None, chosen: Sequence[str], clock: Clock) -> Question:
+    """What `status` asks.
+
+    Raises:
+        EarshotError: The folder has errors, or the repository cannot be read.
+    """
+    fleet = fleet_of(path)
+    refuse_errors(fleet)
+    devices = tuple(selected(fleet.devices, chosen))
+    if repo is None:
+        return Question(fleet=fleet, devices=devices, wanted=rendered(fleet, devices))
+    wanted, also = published(repo, devices, clock)
+    return Question(fleet=fleet, devices=devices, wanted=wanted, also=tuple(also))
+
+
+def told(
+    lines: Sequence[Standing],
+    away: Sequence[BrokerError],
+    repo: Path | None,
+    clock: Clock,
+    *,
+    as_json: bool,
+) -> None:
+    """Print where each device stands, and which brokers were not heard."""
     if as_json:
         for line in lines:
             print(json.dumps(msgspec.to_builtins(line), ensure_ascii=False))
@@ -86,7 +121,6 @@ def status(
     sys.stdout.flush()
     for error in away:
         print(f"warning: {error.message}; whoever is there is not heard", file=sys.stderr)
-    return 0 if all(line.fine for line in lines) else 1
 
 
 def rendered(fleet: Fleet, devices: Sequence[Device]) -> dict[str, Wanted]:
@@ -120,22 +154,16 @@ def published(
     return found, brokers
 
 
-def standings(
-    fleet: Fleet,
-    devices: Sequence[Device],
-    wanted: dict[str, Wanted],
-    found: Reports,
-    clock: Clock,
-) -> list[Standing]:
+def standings(question: Question, found: Reports, clock: Clock) -> list[Standing]:
     """A line for each device."""
-    ends = standing.certificate_ends(fleet.folder.path / identity.FOLDER)
+    ends = standing.certificate_ends(question.fleet.folder.path / identity.FOLDER)
     now_ns = clock.utc_ns()
     lines: list[Standing] = []
-    for device in devices:
+    for device in question.devices:
         report = found.get(device.name, Report())
-        verdict, why = standing.judged(wanted.get(device.name), report, now_ns)
+        verdict, why = standing.judged(question.wanted.get(device.name), report, now_ns)
         end = ends.get(device.name)
-        one = wanted.get(device.name)
+        one = question.wanted.get(device.name)
         lines.append(
             Standing(
                 device=device.name,
@@ -184,10 +212,13 @@ def _print(lines: Sequence[Standing]) -> None:
     print(f"{count(len(lines))}: {told}")
 
 
+def said(line: Standing) -> str:
+    """How a device stands, why, and its faults."""
+    stands = line.verdict if not line.why else f"{line.verdict}: {line.why}"
+    return f"{stands}; faults: {', '.join(line.faults)}" if line.faults else stands
+
+
 def _cells(line: Standing) -> tuple[str, ...]:
-    said = line.verdict if not line.why else f"{line.verdict}: {line.why}"
-    if line.faults:
-        said = f"{said}; faults: {', '.join(line.faults)}"
     return (
         line.device,
         line.site,
@@ -195,7 +226,7 @@ def _cells(line: Standing) -> tuple[str, ...]:
         "-" if line.reported is None else str(line.reported),
         "-" if line.seen_s is None else _age(line.seen_s),
         _days(line.certificate_days),
-        said,
+        said(line),
     )
 
 

@@ -3,6 +3,9 @@
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from edge_agent.commands.fleet_status import published, rendered
 from edge_agent.fleet.composing import Fleet
 from edge_agent.fleet.standing import Wanted
 from edge_agent.records import Calibration
-from tests.fleets import edge_agent, read
+from tests.fleets import ROOT, edge_agent, read
 from tests.real.broker import Subscriber, free_port, wait_for
 from tests.real.fleetbroker import Broker
 from tests.sealed import issued, sealed
@@ -202,3 +205,36 @@ def test_a_release_that_took_devices_to_no_broker_hides_nobody(
     assert done.stderr == (
         f"warning: broker 127.0.0.1:{away}: Connection refused; whoever is there is not heard\n"
     )
+
+
+def test_a_watch_tells_each_change_and_ends_by_ctrl_c(broker: Broker, tmp_path: Path) -> None:
+    for device in ("market-01", "market-02"):
+        speak(broker, device, "current")
+    place = tmp_path / "said"
+    with place.open("w") as said:
+        watching = subprocess.Popen(
+            [sys.executable, "-m", "edge_agent", "fleet", "status", "--watch", "market-*"],
+            cwd=broker.fleet, stdout=said, stderr=said,
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(broker.fleet)},
+        )  # fmt: skip
+        try:
+            wait_for(lambda: "2 devices: 2 as wanted" in place.read_text(), "the table", 30)
+            speak(broker, "market-02", "trial")
+            wait_for(lambda: "on trial" in place.read_text(), "the trial is told")
+            speak(broker, "market-02", "rolled_back", faults=("mic_missing:mic",))
+            wait_for(lambda: "mic_missing" in place.read_text(), "its end is told")
+            watching.send_signal(signal.SIGINT)
+            assert watching.wait(10) == 1
+        finally:
+            watching.kill()
+            watching.wait()
+    table, _, changes = place.read_text().partition("2 devices: 2 as wanted\n")
+    assert len(table.splitlines()) == 3
+    found = [re.sub(r"^\d\d:\d\d:\d\dZ ", "", line) for line in changes.splitlines()]
+    # What is said comes in several messages, and each may be seen before the next.
+    assert found[0].startswith("market-02 runs 1, on trial: release 1")
+    assert found[-1] == (
+        "market-02 runs 0, rolled back: release 1: within 180 s no sound came in; "
+        "faults: mic_missing:mic"
+    )
+    assert all(line.startswith("market-02 ") for line in found)
