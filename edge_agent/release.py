@@ -23,7 +23,7 @@ class Laboratory(msgspec.Struct, frozen=True, kw_only=True):
     date: str
 
 
-class Release(msgspec.Struct, frozen=True, kw_only=True):
+class Release(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`release.json`."""
 
     device: str
@@ -37,6 +37,8 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     source: Source | None
     """None: the folder is under no version control."""
     calibration: Laboratory | None
+    sbom_sha256: str | None = None
+    """Of the agent's bill of materials, which stays in the fleet's folder; left out without one."""
 
 
 class Parcel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -15,9 +15,11 @@ from edge_agent import configfile
 from edge_agent.config import Config
 from edge_agent.fleet import schemas
 from edge_agent.fleet.differing import difference
+from edge_agent.fleet.parcels import content
 from edge_agent.fleet.provenance import places
-from edge_agent.fleet.rendering import Renderer
-from tests.fleets import ROOT, committed, edge_agent, git, read, sample, small
+from edge_agent.fleet.rendering import Renderer, canonical
+from edge_agent.release import Release
+from tests.fleets import ROOT, committed, edge_agent, found, git, read, sample, small
 
 SAMPLE = ROOT / "firmware_configs"
 
@@ -304,3 +306,31 @@ def test_config_show_and_explain_tell_defaults_from_the_file(tmp_path: Path) -> 
     assert explained == "mqtt.port = 1884\n  site.yaml:2:3\n"
     schema = edge_agent("config", "schema", "--layer", cwd=tmp_path).stdout
     assert schema == schemas.text("layer")
+
+
+def test_each_release_holds_the_hash_of_the_bill_of_materials(tmp_path: Path) -> None:
+    fleet = small(tmp_path)
+    device = read(fleet).devices[0]
+
+    def release() -> Release:
+        return Renderer(read(fleet), None).release(device)[1]
+
+    before = release()
+    assert b"sbom" not in canonical(before)
+    (fleet / "fleet.yaml").write_text("sbom: agent.cdx.json\n")
+    assert found(fleet) == [
+        (
+            "fleet.yaml:1:7: error: sbom: agent.cdx.json: No such file or directory. "
+            "Write it by `cyclonedx-py environment`, of what the devices have installed."
+        )
+    ]
+    bill = fleet / "agent.cdx.json"
+    bill.write_text('{"bomFormat": "SPDX"}')
+    (line,) = found(fleet)
+    assert "agent.cdx.json: is no CycloneDX as JSON: Invalid enum value 'SPDX'" in line
+    bill.write_text('{"bomFormat": "CycloneDX", "specVersion": "1.6"}')
+    assert found(fleet) == []
+    after = release()
+    assert after.sbom_sha256 == hashlib.sha256(bill.read_bytes()).hexdigest()
+    # It changes nothing on a device, which is not restarted for it.
+    assert content(after) == content(before)

@@ -15,7 +15,7 @@ from edge_agent import configfile, configtree
 from edge_agent.config import Config
 from edge_agent.configtree import Branch, Place, Problem, is_null
 from edge_agent.errors import ConfigError
-from edge_agent.fleet import inventory, rolloutplan
+from edge_agent.fleet import inventory, rolloutplan, sbom
 from edge_agent.fleet.inventory import Inventory
 from edge_agent.settings import Settings
 
@@ -120,6 +120,8 @@ class FleetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     flash: FlashConfig = FlashConfig()
     updates: UpdatesConfig | None = None
     """None: a card's device takes no updates."""
+    sbom: Annotated[str, Meta(min_length=1)] | None = None
+    """The agent's bill of materials, CycloneDX as JSON; a relative path begins in the folder."""
 
 
 class Bounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -266,6 +268,11 @@ def _settings(path: Path) -> tuple[FleetFile, Branch | None, list[Problem]]:
     built = None if typed is None else reader.built(typed, FleetFile)
     problems += reader.problems
     settings = built if isinstance(built, FleetFile) else FleetFile()
+    if settings.sbom is not None and isinstance(typed, Branch):
+        said = sbom.problem(path / settings.sbom)
+        if said is not None:
+            place = typed.entries["sbom"].place
+            problems.append(Problem(place=place, key="sbom", found=said, hint=sbom.HINT))
     return settings, typed if isinstance(typed, Branch) else None, problems
 
 

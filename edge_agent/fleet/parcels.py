@@ -74,5 +74,5 @@ def pack(folder: Path) -> bytes:
 
 def content(release: Release) -> str:
     """Of what would change on the device; the number and the commit would not."""
-    of = msgspec.structs.replace(release, release=0, source=None, agent="")
+    of = msgspec.structs.replace(release, release=0, source=None, agent="", sbom_sha256=None)
     return hashlib.sha256(msgspec.json.encode(of)).hexdigest()[:32]

@@ -15,7 +15,7 @@ import msgspec
 
 from edge_agent import __version__
 from edge_agent.errors import ConfigError
-from edge_agent.fleet import models
+from edge_agent.fleet import models, sbom
 from edge_agent.fleet.composing import Fleet, Values
 from edge_agent.fleet.inventory import Device
 from edge_agent.fleet.models import Model
@@ -47,6 +47,8 @@ class Renderer:
     def __init__(self, fleet: Fleet, source: Source | None) -> None:
         self._fleet = fleet
         self._source = source
+        bill = fleet.folder.settings.sbom
+        self._sbom = None if bill is None else sbom.sha256(fleet.folder.path / bill)
         self._models: dict[str, Model] = {}
         self._places: dict[int, dict[str, str]] = {}
 
@@ -83,6 +85,7 @@ class Renderer:
             agent=__version__,
             source=self._source,
             calibration=_laboratory(device),
+            sbom_sha256=self._sbom,
         )
 
     def model(self, values: Values) -> Model:
