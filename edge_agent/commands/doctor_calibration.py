@@ -1,11 +1,12 @@
 """What turns each microphone's dBFS into decibels, as `doctor` finds it."""
 
-from edge_agent import calibrationfile
+from edge_agent import calibrationfile, delivered
 from edge_agent.calibrationfile import FILE, Entry, device_of
 from edge_agent.commands.finding import Finding, fault, ok, refused, there, warning
 from edge_agent.config import MicrophoneConfig
 from edge_agent.configfile import LoadedConfig
 from edge_agent.errors import StoreError
+from edge_agent.records import Calibration
 
 _CHECK = "calibration"
 
@@ -21,13 +22,19 @@ def calibrations(loaded: LoadedConfig | None) -> list[Finding]:
         entries = calibrationfile.read(folder)
     except StoreError as error:
         return [refused(_CHECK, error)]
+    brought = delivered.calibrations(loaded.path, loaded.config.microphones)
     return [
-        _one(name, settings, entries.get(name))
+        _one(name, settings, entries.get(name), brought.get(name))
         for name, settings in loaded.config.microphones.items()
     ]
 
 
-def _one(name: str, settings: MicrophoneConfig, entry: Entry | None) -> Finding:
+def _one(
+    name: str, settings: MicrophoneConfig, entry: Entry | None, brought: Calibration | None
+) -> Finding:
+    if brought is not None and (entry is None or brought.date > entry.date):
+        words = f"{brought.offset_db:.2f} dB ({brought.source}, {brought.date}), by its release"
+        return ok(_CHECK, f"{name}: {words}")
     if entry is None:
         return ok(_CHECK, f"{name}: none, so its levels are in dBFS")
     offset = f"{name}: {entry.offset_db:.2f} dB ({entry.source}, {entry.date})"

@@ -14,7 +14,7 @@ from pathlib import Path
 from msgspec import UNSET
 
 from edge_agent import bundle as bundles
-from edge_agent import calibrationfile, configfile, heartbeat, releasestate, responsefile
+from edge_agent import calibrationfile, configfile, delivered, heartbeat, releasestate, responsefile
 from edge_agent.acoustics.periods import PERIODS_S
 from edge_agent.acoustics.response import Response
 from edge_agent.archive import Archive
@@ -90,17 +90,20 @@ def serve(
 
 
 def _calibrations(
-    config: Config, state_dir: Path
+    config: Config, state_dir: Path, path: Path
 ) -> tuple[dict[str, Calibration], tuple[str, ...]]:
     """The calibrations in force by microphone, and the faults that stand until the next start."""
+    brought = delivered.calibrations(path, config.microphones)
     try:
         entries = calibrationfile.read(state_dir)
     except StoreError as error:
         # Levels in dBFS, and named so, are better than none.
         _log.error("%s. %s", error.message, error.hint)
-        return {}, ("calibration_unreadable",)
+        return brought, ("calibration_unreadable",)
     calibrations, unfit = calibrationfile.in_force(entries, config.microphones)
-    return calibrations, tuple(f"calibration_unfit:{name}" for name in unfit)
+    return delivered.newest(calibrations, brought), tuple(
+        f"calibration_unfit:{name}" for name in unfit
+    )
 
 
 def _about(
@@ -157,7 +160,7 @@ def _agent(
     supervisor: Supervisor,
 ) -> Agent:
     config = loaded.config
-    calibrations, standing = _calibrations(config, state_dir)
+    calibrations, standing = _calibrations(config, state_dir, loaded.path)
     responses = {
         name: responsefile.load(loaded.path.parent / microphone.response)
         for name, microphone in config.microphones.items()

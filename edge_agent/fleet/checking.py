@@ -174,7 +174,8 @@ class _Devices:
             model=self._model(device, config.model.path),
             offers=None if microphone is None else microphone.notes.offers,
             plaintext=self._plaintext,
-            calibrated=device.lab_offset_db is not None,
+            # What a release brings is for the only microphone.
+            calibrated=device.lab_offset_db is not None and len(config.microphones) == 1,
         )
         tree: Branch | None = None
         for broken in rules.broken(subject):

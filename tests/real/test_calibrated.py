@@ -28,6 +28,14 @@ alerts:
 mqtt: {{host: 127.0.0.1, port: {port}}}
 state_dir: state
 """
+_ONE = """
+microphones:
+  mic: {{kind: file, path: tone.flac, response: mic.txt}}
+alerts:
+  loud: {{indicator: LAeq, above_db: 93, for_s: 1}}
+mqtt: {{host: 127.0.0.1, port: {port}}}
+state_dir: state
+"""
 _ENTRY = Entry(
     offset_db=119.62,
     date="2026-05-02",
@@ -52,10 +60,10 @@ def state(tmp_path: Path) -> Path:
     return folder
 
 
-def listened(folder: Path, broker: Mosquitto, subscriber: Subscriber) -> str:
+def listened(folder: Path, broker: Mosquitto, subscriber: Subscriber, text: str = _CONFIG) -> str:
     """Run it to the recordings' end; the log."""
     config = folder / "agent.yaml"
-    config.write_text(_CONFIG.format(port=broker.port))
+    config.write_text(text.format(port=broker.port))
     command = [sys.executable, "-m", "edge_agent", "run", "--config", str(config)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     wait_for(lambda: bool(subscriber.payloads("/status")[1:]), "the last status")
@@ -130,3 +138,25 @@ def test_a_damaged_file_is_a_fault_and_the_agent_listens_in_dbfs(
             assert "alert_uncalibrated:loud" in faults(subscriber)
             told = subscriber.payloads("/alerts/loud")
             assert not [one for one in told if isinstance(one, AlertPayload)]
+
+
+@pytest.mark.parametrize(
+    ("date", "laeq", "source"),
+    [("2026-05-03", 94.0, "laboratory"), ("2026-05-02", 93.6, "calibrator")],
+)
+def test_a_laboratorys_value_comes_with_the_release_and_the_newer_date_wins(
+    tmp_path: Path, state: Path, date: str, laeq: float, source: str
+) -> None:
+    calibrationfile.write(state, {"mic": _ENTRY})
+    brought = {"release": 7, "calibration": {"offset_db": 120.0, "date": date}}
+    (tmp_path / "release.json").write_bytes(msgspec.json.encode(brought))
+    with Mosquitto(tmp_path) as broker:
+        broker.start()
+        with subscribed(broker) as subscriber:
+            listened(tmp_path, broker, subscriber, _ONE)
+            readings = of_mic(subscriber, "mic")
+            assert {one.laeq for one in readings} == {laeq}
+            assert {one.calibration.source for one in readings} == {source}
+            told = [one for one in subscriber.payloads("/info") if isinstance(one, InfoPayload)]
+            assert told[-1].calibration["mic"].source == source
+            assert "alert_uncalibrated:loud" not in faults(subscriber)
