@@ -42,6 +42,7 @@ FAULTS = (
     "hot",
     "mic_missing",
     "mqtt_away",
+    "mqtt_certificate_ends",
     "mqtt_denied",
     "mqtt_moved",
     "mqtt_no_qos",

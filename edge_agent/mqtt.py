@@ -10,11 +10,13 @@ import logging
 import random
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from edge_agent import backoff
+from edge_agent import backoff, certificate
+from edge_agent import mqttcodes as codes
 from edge_agent.backoff import BackOff
 from edge_agent.clock import Clock
 from edge_agent.config import MqttConfig
@@ -38,27 +40,14 @@ BACK_OFF_S = backoff.MOST_S
 REFUSED_BACK_OFF_S = 300.0
 QUICK_S = 1.0
 AWAY_S = 60.0
+RENEW_NS = 30 * 86_400_000_000_000
+"""Our certificate is to be replaced when it lasts less than this."""
 FAREWELL_S = 2.0
 BACKLOG_WAIT_S = 30.0
 """Devices that come back together begin to drain at different times, up to this one."""
 _PACKET_OVERHEAD_BYTES = 32
 _FAREWELL_KEY = -(2**63)
 """No row of the outbox has it."""
-
-# Reason codes of MQTT 5.0, section 2.4.
-_UNSUPPORTED_VERSION = 0x84
-_REFUSED = frozenset({0x85, 0x86, 0x87, 0x8A, 0x8C})
-_TAKEN_OVER = 0x8E
-_RETAIN_NOT_SUPPORTED = 0x9A
-_QOS_NOT_SUPPORTED = 0x9B
-_OTHER_SERVER = frozenset({0x9C, 0x9D})
-_NO_SUBSCRIBERS = 0x10
-_NOT_AUTHORIZED = 0x87
-_BUSY = frozenset({0x97, 0x80})
-_ID_IN_USE = 0x91
-_TOO_LARGE = 0x95
-_RECEIVE_MAXIMUM = 0x93
-_RATE_TOO_HIGH = 0x96
 
 _log = logging.getLogger(__name__)
 
@@ -136,6 +125,7 @@ class MqttOutput:
         self._last_error: str | None = None
         self._logged_error: str | None = None
         self._refusal: str | None = None
+        self._certificate_ends_ns: int | None = None
 
     @property
     def connected(self) -> bool:
@@ -246,6 +236,10 @@ class MqttOutput:
             found.append(self._refusal)
         if self._back_off.twin:
             found.append("mqtt_twin")
+        ends_ns = self._certificate_ends_ns
+        if ends_ns is not None and self._clock.synced():
+            left_ns = ends_ns - self._clock.utc_ns()
+            found += ["mqtt_certificate_ends"] if left_ns < RENEW_NS else []
         if self._accepted is None:
             if self._clock.monotonic_ns() - self._away_since_ns >= AWAY_S * 1e9:
                 found.append("mqtt_away")
@@ -304,11 +298,14 @@ class MqttOutput:
         self._connected_ns = now_ns
         self._connects += 1
         self._refusal = None
+        tls = self._config.tls
+        shown = None if tls is None or tls.certificate is None else Path(tls.certificate)
+        self._certificate_ends_ns = None if shown is None else certificate.ends_ns(shown)
         self._pace.begin(self._rng.random() * self._backlog_wait_s)
 
     def _on_refused(self, refused: Refused) -> None:
         if (
-            refused.code == _UNSUPPORTED_VERSION
+            refused.code == codes.UNSUPPORTED_VERSION
             and self._config.version == "auto"
             and self._version == "5"
         ):
@@ -316,11 +313,11 @@ class MqttOutput:
             self._discard()
             self._next_try_ns = 0
             return
-        if refused.code in _OTHER_SERVER:
+        if refused.code in codes.OTHER_SERVER:
             self._refusal = "mqtt_moved"
-        elif refused.code in _REFUSED or refused.code in (_UNSUPPORTED_VERSION, _QOS_NOT_SUPPORTED):
+        elif refused.code in codes.REFUSED | codes.BEYOND:
             self._refusal = f"mqtt_refused:{refused.name}"
-        cap_s = REFUSED_BACK_OFF_S if refused.code in _REFUSED else BACK_OFF_S
+        cap_s = REFUSED_BACK_OFF_S if refused.code in codes.REFUSED else BACK_OFF_S
         self._leave(f"refused: {refused.name}", cap_s)
 
     def _on_answered(self, answer: Answered) -> None:
@@ -328,15 +325,15 @@ class MqttOutput:
         if sent is None:
             return
         outcome: Literal["done", "keep", "strike"] = "done"
-        if answer.code in (0, _NO_SUBSCRIBERS):
+        if answer.code in (0, codes.NO_SUBSCRIBERS):
             self._on_delivered(sent, answer)
-        elif answer.code == _NOT_AUTHORIZED:
+        elif answer.code == codes.NOT_AUTHORIZED:
             self._denied.deny(sent.message.topic)
             outcome = "keep"
-        elif answer.code in _BUSY:
+        elif answer.code in codes.BUSY:
             self._pace.pause()
             outcome = "keep"
-        elif answer.code == _ID_IN_USE:
+        elif answer.code == codes.ID_IN_USE:
             outcome = "keep"
         else:
             outcome = "strike"
@@ -344,7 +341,7 @@ class MqttOutput:
         error = f"{sent.message.topic}: {answer.name}"
         if outcome != "done":
             self._last_error = error
-        if answer.code == _ID_IN_USE:
+        if answer.code == codes.ID_IN_USE:
             self._leave(error)
 
     def _on_delivered(self, sent: _Sent, answer: Answered) -> None:
@@ -354,15 +351,15 @@ class MqttOutput:
             _log.info("broker %s:%d: delivering again", self._config.host, self._config.port)
             self._logged_error = None
         self._denied.delivered(sent.message.topic)
-        if answer.code == _NO_SUBSCRIBERS:
+        if answer.code == codes.NO_SUBSCRIBERS:
             self._unheard += 1
 
     def _on_lost(self, lost: Lost) -> None:
         now_ns = self._clock.monotonic_ns()
         was_up = self._accepted is not None
         quick = bool(self._sent) and now_ns - self._last_sent_ns < QUICK_S * 1e9
-        if was_up and (lost.code == _TOO_LARGE or quick):
-            self._quick_losses += 2 if lost.code == _TOO_LARGE else 1
+        if was_up and (lost.code == codes.TOO_LARGE or quick):
+            self._quick_losses += 2 if lost.code == codes.TOO_LARGE else 1
             if self._careful and len(self._sent) == 1:
                 (sent,) = self._sent.values()
                 self._results.append(Result(key=sent.key, outcome="strike"))
@@ -370,9 +367,9 @@ class MqttOutput:
             self._careful = self._quick_losses >= 2
         elif was_up and now_ns - self._connected_ns < backoff.SHORT_S * 1e9:
             self._back_off.ended_soon()
-        if lost.code == _TAKEN_OVER:
+        if lost.code == codes.TAKEN_OVER:
             self._back_off.taken_over()
-        if lost.code in (_RECEIVE_MAXIMUM, _RATE_TOO_HIGH):
+        if lost.code in (codes.RECEIVE_MAXIMUM, codes.RATE_TOO_HIGH):
             self._pace.cut()
         self._leave(f"lost: {lost.name}" if was_up else unanswered(lost, self._config.tls))
 

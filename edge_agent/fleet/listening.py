@@ -16,11 +16,11 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edge_agent import mqttcodes
 from edge_agent.clock import Clock
 from edge_agent.errors import BrokerError
 from edge_agent.fleet.reports import KINDS, Heard
 
-_TAKEN_OVER: Final = 0x8E
 _KEEPALIVE_S: Final = 30
 _BACK_OFF_S: Final = 30
 
@@ -148,7 +148,7 @@ class Listener:
     ) -> None:
         self.connected = self.subscribed = False
         self.error = "closed the connection"
-        if reason.value == _TAKEN_OVER:
+        if reason.value == mqttcodes.TAKEN_OVER:
             self.error = "gave the connection to another client of the same name"
             client.disconnect()
 

@@ -1,5 +1,6 @@
 """TLS to a real mosquitto: who gets the messages, who gets nothing, and what a person is told."""
 
+import random
 import shutil
 import signal
 import socket
@@ -12,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.clock import SystemClock
 from edge_agent.config import MqttConfig, TlsConfig
 from edge_agent.connection import Connection
+from edge_agent.mqtt import MqttOutput
 from edge_agent.payloads import StatusPayload
 from tests.real.broker import Mosquitto, program, subscribed, wait_for
 from tests.real.test_broker import Running, heard, running
-from tests.sample_records import encoder
+from tests.sample_records import encoder, stamp
 
 pytestmark = pytest.mark.real
 
@@ -320,3 +323,32 @@ def test_the_service_tells_of_a_missing_file_and_connects_when_it_comes(
     assert isinstance(first, StatusPayload)
     assert first.state == "online"
     assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize(("days", "ends"), [(29, True), (31, False)])
+def test_a_certificate_that_ends_soon_is_a_fault_while_the_time_is_known(
+    tmp_path: Path, certificates: Certificates, days: int, ends: bool
+) -> None:
+    class Synced(SystemClock):
+        known = True
+
+        def synced(self) -> bool:
+            return self.known
+
+    certificates.sign(f"ear-{days}", "ours", "DNS:ear-0042", days=days)
+    clock = Synced()
+    with listening(tmp_path, certificates) as broker:
+        config = MqttConfig(
+            host="localhost", port=broker.port, tls=certificates.tls(name=f"ear-{days}")
+        )
+        output = MqttOutput(config, "ear-0042", encoder().will(), clock, random.Random(1))
+
+        def connected() -> bool:
+            output.turn()
+            return output.connected
+
+        wait_for(connected, "it connects")
+        assert output.faults() == (["mqtt_certificate_ends"] if ends else [])
+        clock.known = False
+        assert output.faults() == []
+        output.close(encoder().status(stamp(), "stopped"))
