@@ -7,7 +7,7 @@ from edge_agent.clock import Clock
 from edge_agent.errors import UpdateError
 
 try:
-    from edge_agent.fleet import parcels, repository, signing
+    from edge_agent.fleet import parcels, repository, signing, targets
 except ModuleNotFoundError as error:
     raise UpdateError(
         f"{error.name} is not installed", hint='Install the extra: pip install "earshot[ota]"'
@@ -46,7 +46,7 @@ def init(path: Path | None, keys: Path, repo: Path, devices: int | None, clock: 
     if (repo / "metadata" / "timestamp.json").exists():
         raise UpdateError(f"{repo}: holds a repository", hint="Name another folder with --repo.")
     made = {role: signing.make(keys, role) for role in signing.ROLES}
-    bits = repository.bits_for(expected)
+    bits = targets.bits_for(expected)
     held.create(made["root"], made["targets"], made["release"], made["online"], bits)
     print(f"{repo}: an empty repository with {2**bits} bins, for about {40 * 2**bits} devices")
     print(f"{keys}: root.pem and targets.pem belong offline; publish needs release.pem, online.pem")

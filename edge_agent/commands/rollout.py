@@ -25,9 +25,10 @@ from edge_agent.fleet.differing import count
 from edge_agent.fleet.listening import Listener, unreachable, wait_until_told
 from edge_agent.fleet.rendering import canonical
 from edge_agent.fleet.reports import Reports
-from edge_agent.fleet.repository import Repository, Target
+from edge_agent.fleet.repository import Repository
 from edge_agent.fleet.rollout import Before, Rollout
 from edge_agent.fleet.standing import utc
+from edge_agent.fleet.targets import Target
 from edge_agent.release import Offer, Parcel
 
 POLL_S: Final = 5.0

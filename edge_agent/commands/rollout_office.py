@@ -14,8 +14,9 @@ from edge_agent.fleet import parcels, published, revision, rings, rollout, rollo
 from edge_agent.fleet.differing import count
 from edge_agent.fleet.inventory import Device
 from edge_agent.fleet.rendering import Renderer
-from edge_agent.fleet.repository import Listed, Repository, Target, utc
+from edge_agent.fleet.repository import Repository, utc
 from edge_agent.fleet.rollout import Before, Member, Rollout
+from edge_agent.fleet.targets import Listed, Target
 from edge_agent.release import Parcel, Release
 
 

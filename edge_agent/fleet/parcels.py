@@ -13,7 +13,7 @@ from edge_agent.configfile import find_model
 from edge_agent.fleet.composing import Fleet
 from edge_agent.fleet.inventory import Device
 from edge_agent.fleet.rendering import Renderer, canonical
-from edge_agent.fleet.repository import Target
+from edge_agent.fleet.targets import Target
 from edge_agent.release import Offer, Parcel, Release
 
 WINDOW_S: Final = 600

@@ -8,7 +8,8 @@ import msgspec
 
 from edge_agent.config import MqttConfig
 from edge_agent.errors import UpdateError
-from edge_agent.fleet.repository import Listed, Repository
+from edge_agent.fleet.repository import Repository
+from edge_agent.fleet.targets import Listed
 from edge_agent.release import Parcel
 
 

@@ -31,6 +31,7 @@ from tuf.api.metadata import (
 
 from edge_agent.errors import UpdateError
 from edge_agent.fleet.metadata import Store
+from edge_agent.fleet.targets import Listed, Target, put
 from edge_agent.release import Offer
 
 LIFE: Final = {
@@ -42,42 +43,7 @@ LIFE: Final = {
 }
 """A fleet whose office is closed for longer keeps running and cannot be updated."""
 SOON: Final = timedelta(days=30)
-DEVICES_PER_BIN: Final = 40
 _PREFIX: Final = "bin"
-
-
-class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """A file for devices."""
-
-    path: str
-    data: bytes
-    offer: Offer | None
-    """None: of a model, which is told by its name."""
-
-
-def bits_for(devices: int) -> int:
-    """How many bits of the hash choose a bin: the power of two next to a fortieth of the devices.
-
-    At least two bins, at most 2^12.
-    """
-    bits = max(1, round_log2(devices / DEVICES_PER_BIN))
-    return min(bits, 12)
-
-
-def round_log2(value: float) -> int:
-    """The exponent of the power of two next to a value, by ratio; 0 below 1."""
-    exponent = 0
-    while value > 2**exponent * 2**0.5:
-        exponent += 1
-    return exponent
-
-
-class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """What is signed of a device's file."""
-
-    offer: Offer
-    sha256: str
-    """Of the file, and the beginning of its name."""
 
 
 class Repository:
@@ -160,7 +126,6 @@ class Repository:
         bins: dict[str, Metadata[Targets]] = {}
         changed: set[str] = set()
         done: list[str] = []
-        made: set[Path] = set()
         try:
             for target in targets:
                 name = _succinct(top.signed).get_role_for_target(target.path)
@@ -172,11 +137,7 @@ class Repository:
                 file = TargetFile.from_data(target.path, target.data, ["sha256"])
                 if target.offer is not None:
                     file.unrecognized_fields["custom"] = msgspec.to_builtins(target.offer)
-                place = self.path / "targets" / file.get_prefixed_paths()[0]
-                if place.parent not in made:
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    made.add(place.parent)
-                place.write_bytes(target.data)
+                put(f"{self.path}/targets/{file.get_prefixed_paths()[0]}", target.data)
                 listed[target.path] = file
                 changed.add(name)
                 done.append(target.path)

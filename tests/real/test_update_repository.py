@@ -14,7 +14,8 @@ from edge_agent.commands.release import guard
 from edge_agent.commands.update import update
 from edge_agent.errors import UpdateError
 from edge_agent.fleet import signing
-from edge_agent.fleet.repository import Repository, Target, utc
+from edge_agent.fleet.repository import Repository, utc
+from edge_agent.fleet.targets import Target
 from edge_agent.release import Offer, Parcel
 from edge_agent.updating import fetching
 from edge_agent.updating.releases import Releases
