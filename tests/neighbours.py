@@ -26,6 +26,7 @@ PATIENT = frozenset(
         "test_newcomer",
         "test_replay",
         "test_rollout",
+        "test_ten_minutes",
         "test_update",
         "test_update_repository",
     }
@@ -39,6 +40,7 @@ _MOST = 8
 LONGEST = (
     REAL,
     "test_newcomer",
+    "test_ten_minutes",
     "test_laboratory",
     "test_booted_update",
     "test_rollout",
