@@ -132,6 +132,15 @@ def test_a_fault_that_was_there_before_condemns_nothing(device: Device) -> None:
     assert device.update(42, SLOWER).state == "current"
 
 
+def test_a_date_that_comes_during_a_trial_condemns_nothing(device: Device) -> None:
+    device.agent.restart()
+    device.clock.wait(90)
+    device.agent.late_faults = {"mqtt_certificate_ends"}
+    assert device.update(42, SLOWER).state == "current"
+    device.agent.late_faults = {"mqtt_certificate_ends", "dead:mic"}
+    assert device.update(43, {**SLOWER, "outbox": {"max_mb": 48}}).state == "rolled_back"
+
+
 def test_a_release_may_mend_an_agent_that_crashes(device: Device) -> None:
     edited = device.releases.config(41)
     edited.write_bytes(msgspec.json.encode(CRASHES))

@@ -16,6 +16,8 @@ ALIVE_S: Final = 30.0
 _ACK_S: Final = 180.0
 """Health alone gives the broker something each minute."""
 _NEVER_WAIVED: Final[tuple[Criterion, ...]] = ("ready", "heartbeat")
+_OF_TIME: Final = ("mqtt_certificate_ends",)
+"""Faults that come with the date, whatever a device runs."""
 _ALL: Final[tuple[Criterion, ...]] = ("ready", "heartbeat", "block", "inference", "ack")
 
 
@@ -82,7 +84,8 @@ def new_faults(beat: Beat | None, earlier: Before) -> tuple[str, ...]:
     """Faults that were not there before."""
     if beat is None or "faults" in earlier.unmet:
         return ()
-    return tuple(fault for fault in beat.faults if fault not in earlier.faults)
+    known = {*earlier.faults, *_OF_TIME}
+    return tuple(fault for fault in beat.faults if fault not in known)
 
 
 def in_words(found: Collection[Criterion], faults: Collection[str], broker: Broker) -> str:
