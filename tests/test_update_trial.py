@@ -7,7 +7,7 @@ import pytest
 
 from edge_agent.errors import UpdateError
 from edge_agent.updating import criteria
-from edge_agent.updating.state import Moment
+from edge_agent.updating.state import Before, Moment
 from tests.updates import (
     CRASHES,
     GOOD,
@@ -133,12 +133,11 @@ def test_a_fault_that_was_there_before_condemns_nothing(device: Device) -> None:
 
 
 def test_a_date_that_comes_during_a_trial_condemns_nothing(device: Device) -> None:
-    device.agent.restart()
-    device.clock.wait(90)
-    device.agent.late_faults = {"mqtt_certificate_ends"}
-    assert device.update(42, SLOWER).state == "current"
-    device.agent.late_faults = {"mqtt_certificate_ends", "dead:mic"}
-    assert device.update(43, {**SLOWER, "outbox": {"max_mb": 48}}).state == "rolled_back"
+    beat = device.agent.beat()
+    assert beat is not None
+    dated = msgspec.structs.replace(beat, faults=("dead:mic", "mqtt_certificate_ends"))
+    assert criteria.new_faults(dated, Before()) == ("dead:mic",)
+    assert criteria.new_faults(dated, Before(faults=("dead:mic",))) == ()
 
 
 def test_a_release_may_mend_an_agent_that_crashes(device: Device) -> None:
