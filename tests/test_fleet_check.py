@@ -301,6 +301,7 @@ ASKED_ELSEWHERE = {
     ("fleet.yaml", "base.yaml"),  # a lock's owner may be another one
     ("fleet.yaml", "sites/example-city.yaml"),
     ("groups/city-noise.yaml", "groups/security.yaml"),  # which takes its alert away
+    ("microphones/umik-1.yaml", "groups/city-noise.yaml"),  # whose alert asks for a calibration
     ("sites/example-city.yaml", "fleet.csv"),  # whose positions are within its bounds
 }
 
@@ -308,12 +309,19 @@ ASKED_ELSEWHERE = {
 def names(problem: Problem, name: str, line: int, text: str) -> bool:
     """Whether a finding leads to a line: at it or the next, or within its block of settings.
 
+    A comment that loses its end swallows the setting below it, so that the one after that is told.
+
     An error of YAML's grammar shows where it can no longer be overlooked: the line lies between
     there and the beginning that the message names.
     """
     if problem.place.file != name:
         return False
-    if problem.place.line in (0, line, line + 1):
+    below = [
+        n
+        for n, one in enumerate(text.splitlines(), 1)
+        if n > line and one.strip() and one.strip()[0] != "#"
+    ]
+    if problem.place.line == 0 or line <= problem.place.line <= [line + 1, *below[:2]][-1]:
         return True
     if not problem.key:
         begins = re.search(r"begins in line (\d+)", problem.found)

@@ -162,8 +162,10 @@ def test_a_recording_is_delivered_and_the_service_ends_with_it(
         command = [sys.executable, "-m", "edge_agent", "run", "--config", str(config)]
         subprocess.run(command, check=True, timeout=60, capture_output=True)
         wait_for(lambda: ("offline", "stopped") in statuses(subscriber), "the last word")
-        assert levels(subscriber)
-        assert all(one.period_s == 1 for one in levels(subscriber))
+        periods = [one.period_s for one in levels(subscriber)]
+        # Four seconds in real time: a UTC minute may end in them.
+        assert periods.count(1) >= 4
+        assert periods.count(60) == len(periods) - periods.count(1) <= 1
 
 
 def test_the_default_name_is_refused_at_a_broker_elsewhere(tmp_path: Path) -> None:
