@@ -51,6 +51,16 @@ def calibrations(
     return {name: Calibration(offset_db=found.offset_db, date=date, source="laboratory")}
 
 
+def holds(brought: Calibration, measured: str | None) -> bool:
+    """Whether what a release brings is in force.
+
+    Args:
+        brought: By the release.
+        measured: The date of what was measured on the device, ISO 8601; None: nothing was.
+    """
+    return measured is None or brought.date > measured
+
+
 def newest(
     measured: Mapping[str, Calibration], brought: Mapping[str, Calibration]
 ) -> dict[str, Calibration]:
@@ -63,6 +73,6 @@ def newest(
     newer = {
         name: one
         for name, one in brought.items()
-        if name not in measured or one.date > measured[name].date
+        if holds(one, measured[name].date if name in measured else None)
     }
     return {**measured, **newer}

@@ -316,12 +316,16 @@ def names(problem: Problem, name: str, line: int, text: str) -> bool:
     """
     if problem.place.file != name:
         return False
-    below = [
-        n
-        for n, one in enumerate(text.splitlines(), 1)
-        if n > line and one.strip() and one.strip()[0] != "#"
-    ]
-    if problem.place.line == 0 or line <= problem.place.line <= [line + 1, *below[:2]][-1]:
+    lines = text.splitlines()
+    last = line + 1
+    if line <= len(lines) and lines[line - 1].lstrip().startswith("#"):
+        settings_below = [
+            n
+            for n, one in enumerate(lines, 1)
+            if n > line and one.strip() and one.strip()[0] != "#"
+        ]
+        last = max([last, *settings_below[:2]])
+    if problem.place.line == 0 or line <= problem.place.line <= last:
         return True
     if not problem.key:
         begins = re.search(r"begins in line (\d+)", problem.found)

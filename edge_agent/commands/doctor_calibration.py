@@ -32,7 +32,7 @@ def calibrations(loaded: LoadedConfig | None) -> list[Finding]:
 def _one(
     name: str, settings: MicrophoneConfig, entry: Entry | None, brought: Calibration | None
 ) -> Finding:
-    if brought is not None and (entry is None or brought.date > entry.date):
+    if brought is not None and delivered.holds(brought, entry.date if entry else None):
         words = f"{brought.offset_db:.2f} dB ({brought.source}, {brought.date}), by its release"
         return ok(_CHECK, f"{name}: {words}")
     if entry is None:
